@@ -1,0 +1,88 @@
+"""Spatially varying regulatory coefficients: what drives a gene, cell by cell.
+
+Every name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from celldyn.betas.bayes import ard_job, bayesian_ridge_job
+    from celldyn.betas.config import BetasConfig
+    from celldyn.betas.diffusion import neighbour_counts, received_ligands
+    from celldyn.betas.gram import Gram
+    from celldyn.betas.grn_factory import RegulatoryFactory
+    from celldyn.betas.group_lasso import group_lasso_job
+    from celldyn.betas.inputs import BetasInputs
+    from celldyn.betas.maps import density_maps, distance_maps
+    from celldyn.betas.model import SpatialCellularProgramsEstimator
+    from celldyn.betas.neighbours import radius_graph
+    from celldyn.betas.preparing import prepare
+    from celldyn.betas.propose import propose_labels, propose_regulators, propose_target
+    from celldyn.betas.results import BetasResult, ClusterFit
+    from celldyn.betas.stored import read_result, write_result
+    from celldyn.betas.train import fit, fit_job
+
+_HOME = {
+    "BetasConfig": "config",
+    "BetasInputs": "inputs",
+    "BetasResult": "results",
+    "ClusterFit": "results",
+    "Gram": "gram",
+    "RegulatoryFactory": "grn_factory",
+    "SpatialCellularProgramsEstimator": "model",
+    "ard_job": "bayes",
+    "bayesian_ridge_job": "bayes",
+    "density_maps": "maps",
+    "distance_maps": "maps",
+    "fit": "train",
+    "fit_job": "train",
+    "group_lasso_job": "group_lasso",
+    "neighbour_counts": "diffusion",
+    "prepare": "preparing",
+    "propose_labels": "propose",
+    "propose_regulators": "propose",
+    "propose_target": "propose",
+    "radius_graph": "neighbours",
+    "read_result": "stored",
+    "received_ligands": "diffusion",
+    "write_result": "stored",
+}
+
+__all__ = [
+    "BetasConfig",
+    "BetasInputs",
+    "BetasResult",
+    "ClusterFit",
+    "Gram",
+    "RegulatoryFactory",
+    "SpatialCellularProgramsEstimator",
+    "ard_job",
+    "bayesian_ridge_job",
+    "density_maps",
+    "distance_maps",
+    "fit",
+    "fit_job",
+    "group_lasso_job",
+    "neighbour_counts",
+    "prepare",
+    "propose_labels",
+    "propose_regulators",
+    "propose_target",
+    "radius_graph",
+    "read_result",
+    "received_ligands",
+    "write_result",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    if name in _HOME:
+        return getattr(import_module(f"celldyn.betas.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'celldyn.betas' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,140 @@
+"""The parameters of the spatial-betas model."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import field_validator
+
+from celldyn.config import Config, param
+
+SECRETED = "Secreted Signaling"
+
+
+class BetasConfig(Config):
+    """Which gene is modelled, from what, and how.
+
+    Lengths are in µm where the data set says how many µm a unit of its coordinates is, and in
+    that unit where it does not.
+    """
+
+    target_gene: str = param(..., "Gene whose expression is modelled.", min_length=1)
+    cluster_annot: str = param(
+        "cell_type_int", "obs column of cell types; each type gets a model of its own.",
+        min_length=1,
+    )  # fmt: skip
+    section_key: str | None = param(
+        None, "obs column naming the section of each cell; sections are fitted one by one."
+    )
+    layer: str | None = param("imputed_count", "Layer of the expression; none is X.")
+
+    regulators: list[str] | None = param(
+        None, "Transcription factors that may regulate the gene; given, no GRN is looked at."
+    )
+    colinks_path: str | None = param(
+        None,
+        "GRN as CSV, TSV or Parquet with source, target and optionally cluster, coef_mean, p.",
+    )
+    alpha: float = param(
+        0.05, "GRN links count if their p is below this.", gt=0, le=1, advanced=True
+    )
+    extra_regulators: list[str] | None = param(
+        None, "More genes that are taken as regulators, after those of the GRN."
+    )
+
+    use_ligands: bool = param(True, "Whether signals from neighbouring cells are modelled.")
+    lr: str | None = param(
+        "liana", "Ligand-receptor pairs: a file in CellChat's columns, liana, or liana:<resource>."
+    )
+    ligand_target: str | None = param(
+        None, "Ligand-target scores in NicheNet's layout; without it no ligand-TF pairs are made."
+    )
+    species: Literal["auto", "mouse", "human"] = param(
+        "auto", "Species of the gene names; auto reads it off their capitals."
+    )
+    complexes: Literal["product", "min"] = param(
+        "product", "A complex is its sub-units one by one (product) or its scarcest one (min).",
+        advanced=True,
+    )  # fmt: skip
+    secreted_classes: list[str] = param(
+        [SECRETED], "Classes of signalling that reach as far as radius; others need contact.",
+        advanced=True,
+    )  # fmt: skip
+    tf_ligand_cutoff: float = param(
+        0.01, "Ligand-target scores above this make a ligand-TF pair.", ge=0, advanced=True
+    )
+    receptor_thresh: float = param(
+        0.1, "Kept for compatibility; receptors are not filtered by it.", ge=0, advanced=True
+    )
+
+    radius: float = param(
+        100.0, "How far secreted ligands reach, and how far neighbours count.", unit="µm", gt=0
+    )
+    contact_distance: float = param(
+        30.0, "How far ligands reach that need contact.", unit="µm", gt=0
+    )
+    kernel: Literal["truncated", "gaussian"] = param(
+        "truncated", "Weight of a neighbour: 0.001^((d/r)²) up to r, or exp(-d²/(2r²))."
+    )
+    normalisation: Literal["weights", "n_cells", "none"] = param(
+        "weights",
+        "Received signal is divided by the sum of weights, by the number of cells, or not.",
+    )
+    scale_factor: float = param(1.0, "Multiplies the kernel.", gt=0, advanced=True)
+    include_self: bool = param(True, "Whether a cell receives its own ligands too.", advanced=True)
+
+    estimator: Literal["lasso", "bayesian", "ard"] = param(
+        "lasso", "Linear model of a cluster: group lasso, Bayesian ridge, or ARD regression."
+    )
+    threshold_lambda: float = param(
+        1e-6, "Group-lasso penalty; larger values drop whole classes of modulators.", ge=0
+    )
+    l1_reg: float = param(
+        1e-9, "Lasso penalty of single coefficients; larger values drop modulators.", ge=0
+    )
+    standardise: bool = param(
+        True, "Whether the lasso sees modulators on a common scale.", advanced=True
+    )
+    ard_threshold: float = param(
+        1e4, "ARD drops modulators whose precision exceeds this.", gt=0, advanced=True
+    )
+    score_threshold: float = param(
+        0.2, "Clusters whose R² is not above this keep the intercept only.", ge=0, lt=1
+    )
+    skip_clusters: list[str] = param([], "Clusters that are not modelled; their betas are 0.")
+    heldout_folds: int = param(
+        5, "Blocks of tissue held out in turn to test the linear model; 0 for none.", ge=0, le=20
+    )
+    seed: int = param(0, "Seed of everything random.", ge=0, lt=2**32)
+
+    num_epochs: int = param(
+        0, "Epochs of the neural network that varies betas inside a cluster; 0 for none.", ge=0
+    )
+    vision_model: Literal["cnn", "transformer"] = param(
+        "cnn", "Neural network that reads a cell's surroundings.", advanced=True
+    )
+    spatial_dim: int = param(
+        64, "Side of the image of a cell's surroundings.", unit="pixels", ge=4, le=512,
+        advanced=True,
+    )  # fmt: skip
+    learning_rate: float = param(5e-3, "Step of the neural network.", gt=0, advanced=True)
+    batch_size: int = param(
+        512, "Cells the neural network sees at once.", unit="cells", ge=1, advanced=True
+    )
+
+    @field_validator("skip_clusters", mode="before")
+    @classmethod
+    def _as_text(cls, clusters: Any) -> Any:  # noqa: ANN401
+        """Labels may be numbers in the data set; they are compared as text."""
+        if clusters is None:
+            return []
+        if isinstance(clusters, list | tuple | set | frozenset):
+            return [str(cluster) for cluster in clusters]
+        return clusters
+
+    @field_validator("heldout_folds")
+    @classmethod
+    def _no_single_fold(cls, folds: int) -> int:
+        if folds == 1:
+            raise ValueError("one fold leaves nothing to fit on; use 0 or at least 2")
+        return folds

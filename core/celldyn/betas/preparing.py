@@ -1,0 +1,159 @@
+"""Which modulators a gene may have, from the config and its tables of prior knowledge."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from celldyn.betas.config import BetasConfig
+from celldyn.betas.grn_factory import Regulatory, RegulatoryFactory
+from celldyn.betas.inputs import BetasInputs, check_skipped, read_inputs
+from celldyn.betas.modulators import Modulators, choose_lr_pairs, choose_tfl_pairs
+from celldyn.betas.names import NameMap, infer_species
+from celldyn.data import find_gene
+from celldyn.data.ligand_receptor import (
+    explode_complexes,
+    read_ligand_receptors,
+    read_ligand_target,
+)
+from celldyn.errors import ConfigError, PriorError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+
+def prepare(
+    adata: AnnData,
+    config: BetasConfig,
+    *,
+    grn: Regulatory | None = None,
+    lr: Path | str | pd.DataFrame | None = None,
+    ligand_target: Path | str | pd.DataFrame | None = None,
+) -> BetasInputs:
+    """Check everything a fit needs, and read it; nothing is computed and nothing is written.
+
+    Parameters
+    ----------
+    adata
+        (n_obs, n_vars) with coordinates in `obsm["spatial"]`.
+    config
+        The parameters.
+    grn, lr, ligand_target
+        Objects or tables that take the place of the config's files.
+
+    Raises
+    ------
+    MissingKeyError
+        If a gene, layer or column is not in the data set.
+    PriorError
+        If the GRN has no regulator of the gene, or a table cannot be used.
+    ConfigError
+        If no regulators and no GRN, or no ligand-receptor table, are given.
+    DataError
+        If values are missing or not finite.
+    """
+    names = NameMap(adata.var_names)
+    target = find_gene(adata, config.target_gene)
+    species = infer_species(adata.var_names) if config.species == "auto" else config.species
+    if config.regulators is not None:
+        grn = None
+    elif grn is None and config.colinks_path is not None:
+        grn = RegulatoryFactory(
+            config.colinks_path, annot=config.cluster_annot, alpha=config.alpha
+        )
+    modulators = Modulators(_regulators(adata, config, target, grn))
+    notes: tuple[str, ...] = ()
+    if config.use_ligands:
+        table = _lr_table(config, lr, species)
+        modulators = _with_lr(modulators, config, target, names, table)
+        scores = config.ligand_target if ligand_target is None else ligand_target
+        if scores is not None:
+            matrix = read_ligand_target(scores)
+            modulators = _with_tfl(modulators, config, target, names, matrix, adata, grn)
+        if not modulators.lr:
+            notes = ("No ligand-receptor pair of the table has both its genes in the data set.",)
+    if not len(modulators):
+        raise PriorError(
+            f"nothing that could modulate {target} is in the data set",
+            "give regulators, or a ligand-receptor table whose genes were measured",
+        )
+    inputs = read_inputs(adata, config, target, species, modulators, notes)
+    check_skipped(config, inputs.clusters)
+    return inputs
+
+
+def _regulators(
+    adata: AnnData, config: BetasConfig, target: str, grn: Regulatory | None
+) -> tuple[str, ...]:
+    extra = [find_gene(adata, gene) for gene in config.extra_regulators or ()]
+    if config.regulators is not None:
+        found = [find_gene(adata, gene) for gene in config.regulators]
+    elif grn is not None:
+        found = list(grn.get_regulators(adata, target))
+        if not found and not extra:
+            raise PriorError(
+                f"the GRN has no regulator of {target} that is in the data set",
+                "give regulators or extra_regulators yourself, or choose another gene",
+            )
+    elif extra:
+        found = []
+    else:
+        raise ConfigError(
+            f"nothing says which genes regulate {target}",
+            "give regulators, grn or colinks_path",
+        )
+    return tuple(dict.fromkeys(gene for gene in (*found, *extra) if gene != target))
+
+
+def _lr_table(
+    config: BetasConfig, lr: Path | str | pd.DataFrame | None, species: str
+) -> pd.DataFrame:
+    source = config.lr if lr is None else lr
+    if source is None or (isinstance(source, str) and not source.strip()):
+        raise ConfigError(
+            "no ligand-receptor table is given",
+            'give a table or "liana" as lr, or set use_ligands to False',
+        )
+    return explode_complexes(read_ligand_receptors(source, species), config.complexes)
+
+
+def _with_lr(
+    modulators: Modulators,
+    config: BetasConfig,
+    target: str,
+    names: NameMap,
+    table: pd.DataFrame,
+) -> Modulators:
+    pairs, radii = choose_lr_pairs(
+        table,
+        names,
+        target,
+        radius=config.radius,
+        contact_distance=config.contact_distance,
+        secreted=config.secreted_classes,
+    )
+    return replace(modulators, lr=pairs, radii=radii)
+
+
+def _with_tfl(
+    modulators: Modulators,
+    config: BetasConfig,
+    target: str,
+    names: NameMap,
+    matrix: pd.DataFrame,
+    adata: AnnData,
+    grn: Regulatory | None,
+) -> Modulators:
+    pairs = choose_tfl_pairs(
+        matrix,
+        names,
+        target,
+        modulators.regulators,
+        modulators.radii,
+        cutoff=config.tf_ligand_cutoff,
+        adata=adata,
+        grn=grn,
+    )
+    return replace(modulators, tfl=pairs)

@@ -1,0 +1,61 @@
+"""A fitted model as one safetensors file without any cells: it loads on other tissue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from celldyn.betas.inputs import Floats
+from celldyn.betas.modulators import Modulators
+from celldyn.betas.results import BetasResult
+from celldyn.betas.stored import describe, restore
+from celldyn.errors import FileFormatError
+from celldyn.persist import load_tensors, save_tensors
+
+FORMAT = "celldyn.betas"
+
+
+def save_model(result: BetasResult, modulators: Modulators, folder: Path | str) -> Path:
+    """Write `<folder>/<gene>_estimator.safetensors`, making the folder if need be."""
+    header: dict[str, Any] = {
+        "format": FORMAT,
+        **describe(result),
+        "regulators": list(modulators.regulators),
+        "lr": [list(pair) for pair in modulators.lr],
+        "tfl": [list(pair) for pair in modulators.tfl],
+        "radii": dict(modulators.radii),
+    }
+    name = f"{result.gene.replace('/', '%2F')}_estimator.safetensors"
+    return save_tensors(Path(folder) / name, {"coefficients": result.coefficients}, header)
+
+
+def load_model(path: Path | str) -> tuple[BetasResult, Modulators]:
+    """Return the model of a file: a result of no cells, and its modulators.
+
+    Raises
+    ------
+    FileFormatError
+        If it is not a file that `save_model` wrote.
+    """
+    tensors, header = load_tensors(path)
+    try:
+        if header["format"] != FORMAT:
+            raise ValueError(header["format"])
+        coefficients: Floats = np.asarray(tensors["coefficients"], np.float64)
+        modulators = Modulators(
+            tuple(map(str, header["regulators"])),
+            tuple((str(ligand), str(gene)) for ligand, gene in header["lr"]),
+            tuple((str(ligand), str(gene)) for ligand, gene in header["tfl"]),
+            {str(ligand): float(radius) for ligand, radius in header["radii"].items()},
+        )
+        result = restore(header, coefficients, np.empty((0, coefficients.shape[1])))
+        if list(result.modulators) != modulators.names:
+            raise ValueError("modulators")
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise FileFormatError(
+            f"{Path(path).name} is not an exported spatial-betas model",
+            "give a file written by SpatialCellularProgramsEstimator.export",
+        ) from error
+    return result, modulators

@@ -1,0 +1,168 @@
+"""The command `celldyn`: the same core that the plugin drives, without a window."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from celldyn import __version__
+from celldyn.cli_arguments import add_config_arguments, given_parameters
+from celldyn.errors import CelldynError
+from celldyn.jobs import run
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from celldyn.betas import BetasConfig
+
+DEMO_SAMPLE, DEMO_GENE = "two_niches", "Target1"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    arguments
+        What follows `celldyn` on the command line; None takes it from there.
+
+    Returns
+    -------
+    0 if all went well, 2 if something has to be mended (one sentence on standard error says
+    what), 130 if it was interrupted.
+    """
+    given = _parser().parse_args(arguments)
+    try:
+        given.command(given)
+    except CelldynError as error:
+        sys.stderr.write(f"celldyn: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("celldyn: stopped; nothing was written.\n")
+        return 130
+    return 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="celldyn", description="What cells do next.")
+    parser.add_argument("--version", action="version", version=f"celldyn {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_betas(commands)
+    _add_simulate(commands)
+    demo = commands.add_parser("demo", help="fit a sample tissue whose truth is known")
+    demo.set_defaults(command=_demo)
+    _add_output(demo)
+    samples = commands.add_parser("samples", help="list the sample tissues")
+    samples.set_defaults(command=_samples)
+    return parser
+
+
+def _add_betas(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from celldyn.betas import BetasConfig
+
+    what = "fit what regulates a gene, cell by cell"
+    parser = commands.add_parser("betas", help=what, description=what.capitalize() + ".")
+    parser.set_defaults(command=_betas)
+    parser.add_argument("file", type=Path, help="the tissue: .h5ad, .zarr, a 10x folder, .csv")
+    parser.add_argument(
+        "--target-gene",
+        dest="genes",
+        nargs="+",
+        action="extend",
+        required=True,
+        metavar="GENE",
+        help="gene whose expression is modelled; several are fitted one after the other",
+    )
+    parser.add_argument("--table", help="which table of a SpatialData")
+    _add_output(parser)
+    add_config_arguments(parser, BetasConfig, skip=("target_gene",))
+
+
+def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from celldyn.simulate import SimulationConfig
+
+    what = "make a tissue whose every truth is known"
+    parser = commands.add_parser("simulate", help=what, description=what.capitalize() + ".")
+    parser.set_defaults(command=_simulate)
+    parser.add_argument("config", type=Path, help="YAML file of the parameters")
+    _add_output(parser)
+    add_config_arguments(parser, SimulationConfig)
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, help="the .h5ad or .zarr to write"
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="draw no progress bar")
+
+
+def _betas(given: argparse.Namespace) -> None:
+    from celldyn.betas import BetasConfig
+    from celldyn.data import read
+    from celldyn.data.writing import check_target
+
+    check_target(given.output)  # an hour of fitting later would be late to say so
+    parameters = given_parameters(BetasConfig, given)
+    configs = [BetasConfig(target_gene=gene, **parameters) for gene in given.genes]
+    _fit(read(given.file, table=given.table), configs, given)
+
+
+def _demo(given: argparse.Namespace) -> None:
+    from celldyn.betas import BetasConfig
+    from celldyn.data import samples
+    from celldyn.data.writing import check_target
+
+    check_target(given.output)
+    config = BetasConfig(
+        target_gene=DEMO_GENE,
+        cluster_annot="cell_type",
+        colinks_path=str(samples.path("grn.csv")),
+        lr=str(samples.path("ligand_receptor.csv")),
+    )
+    _fit(samples.load(DEMO_SAMPLE), [config], given)
+
+
+def _fit(adata: AnnData, configs: Sequence[BetasConfig], given: argparse.Namespace) -> None:
+    from celldyn.betas import fit
+    from celldyn.data import write
+
+    for config in configs:
+        result = fit(adata, config, bar=not given.quiet)
+        scores = result.score_table().drop(columns="seed_r2")
+        scores = scores if scores["section"].any() else scores.drop(columns="section")
+        _say(f"{result.gene}: {len(result.modulators)} modulators, {result.seconds:.1f} s")
+        _say(scores.to_string(index=False, float_format="{:.3f}".format))
+        for note in result.notes:
+            _say(f"Note: {note}")
+    _say(f"Written: {write(adata, given.output)}")
+
+
+def _simulate(given: argparse.Namespace) -> None:
+    from celldyn.data import write
+    from celldyn.data.writing import check_target
+    from celldyn.simulate import SimulationConfig, simulate_job
+
+    check_target(given.output)
+    config = SimulationConfig.from_yaml(given.config)
+    config = config.replace(**given_parameters(SimulationConfig, given))
+    _say(config.summary())
+    simulation = run(simulate_job(config), bar=not given.quiet)
+    _say(f"Written: {write(simulation.adata, given.output)}")
+
+
+def _samples(given: argparse.Namespace) -> None:
+    from celldyn.data import samples
+
+    for name in samples.names():
+        _say(f"{name}\t{samples.path(name)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

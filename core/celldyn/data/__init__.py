@@ -1,0 +1,101 @@
+"""Reading, checking and writing a tissue; what colours it; prior knowledge; samples.
+
+Every name is imported when it is first used, so that `import celldyn.data` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from celldyn.data import samples
+    from celldyn.data.categories import labels
+    from celldyn.data.check import check_tissue, require_counts
+    from celldyn.data.columns import Column, Source, column, sources
+    from celldyn.data.genes import expression, find_gene, gene_column
+    from celldyn.data.grn import read_grn
+    from celldyn.data.ligand_receptor import read_ligand_receptors
+    from celldyn.data.palette import MISSING_COLOUR, category_colours
+    from celldyn.data.provenance import record, records
+    from celldyn.data.reading import read
+    from celldyn.data.search import NameIndex
+    from celldyn.data.spatial import (
+        coordinates,
+        section_key,
+        set_section_key,
+        set_unit,
+        side_by_side,
+        um_per_unit,
+    )
+    from celldyn.data.writing import write
+
+__all__ = [
+    "MISSING_COLOUR",
+    "Column",
+    "NameIndex",
+    "Source",
+    "category_colours",
+    "check_tissue",
+    "column",
+    "coordinates",
+    "expression",
+    "find_gene",
+    "gene_column",
+    "labels",
+    "read",
+    "read_grn",
+    "read_ligand_receptors",
+    "record",
+    "records",
+    "require_counts",
+    "samples",
+    "section_key",
+    "set_section_key",
+    "set_unit",
+    "side_by_side",
+    "sources",
+    "um_per_unit",
+    "write",
+]
+
+_HOME = {
+    "MISSING_COLOUR": "palette",
+    "Column": "columns",
+    "NameIndex": "search",
+    "Source": "columns",
+    "category_colours": "palette",
+    "check_tissue": "check",
+    "column": "columns",
+    "coordinates": "spatial",
+    "expression": "genes",
+    "find_gene": "genes",
+    "gene_column": "genes",
+    "labels": "categories",
+    "read": "reading",
+    "read_grn": "grn",
+    "read_ligand_receptors": "ligand_receptor",
+    "record": "provenance",
+    "records": "provenance",
+    "require_counts": "check",
+    "section_key": "spatial",
+    "set_section_key": "spatial",
+    "set_unit": "spatial",
+    "side_by_side": "spatial",
+    "sources": "columns",
+    "um_per_unit": "spatial",
+    "write": "writing",
+}
+"""Public name to its file. No file is called as a function is, or importing it would hide that."""
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    if name == "samples":
+        return import_module("celldyn.data.samples")
+    if name in _HOME:
+        return getattr(import_module(f"celldyn.data.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'celldyn.data' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,242 @@
+"""Where the cells are: coordinates, their unit, and the sections they were cut in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from celldyn import keys
+from celldyn.data.categories import named
+from celldyn.data.words import counted, listed
+from celldyn.errors import ConfigError, DataError, MissingKeyError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+OBSM_NAMES = ("spatial", "X_spatial", "spatial_xy", "X_spatial_coords", "coordinates")
+"""Keys of obsm that hold coordinates, the first that is there counts."""
+
+PAIRS = (
+    ("x_um", "y_um"),
+    ("x", "y"),
+    ("x_centroid", "y_centroid"),
+    ("center_x", "center_y"),
+    ("centroid_x", "centroid_y"),
+    ("x_location", "y_location"),
+    ("global_x", "global_y"),
+    ("x_coord", "y_coord"),
+    ("coord_x", "coord_y"),
+    ("spatial_x", "spatial_y"),
+    ("spatial1", "spatial2"),
+    ("pxl_col_in_fullres", "pxl_row_in_fullres"),
+    ("imagecol", "imagerow"),
+)
+"""Pairs of columns that hold coordinates whatever their case, the first that is there counts."""
+
+
+def coordinates(adata: AnnData) -> NDArray[np.float64]:
+    """Return where every cell is, in the unit of the data set (see `um_per_unit`).
+
+    `obsm["spatial"]` is used; where it is missing, the usual other names of obsm and of pairs of
+    obs columns are.
+
+    Returns
+    -------
+    (n_obs, 2) float64, x then y; a third axis is left out.
+
+    Raises
+    ------
+    DataError
+        If there are none, or some are not finite.
+    """
+    found = locate(adata)
+    if found is None:
+        raise DataError(_missing(adata), 'put (n_obs, 2) numbers into adata.obsm["spatial"]')
+    name, values = found
+    finite = np.isfinite(values).all(axis=1)
+    if not finite.all():
+        first = str(adata.obs_names[int(np.argmin(finite))])
+        raise DataError(
+            f"{name} is not finite for {counted(int((~finite).sum()), 'cell')}, first {first!r}",
+            "give every cell coordinates or leave it out",
+        )
+    return values
+
+
+def locate(adata: AnnData) -> tuple[str, NDArray[np.float64]] | None:
+    """Return the name and values of the coordinates, not yet checked to be finite; None if none.
+
+    Raises
+    ------
+    DataError
+        If `obsm["spatial"]` is there but is no table of numbers with two or three columns.
+    """
+    for key in OBSM_NAMES:
+        if key in adata.obsm:
+            return f"obsm[{key!r}]", _numbers(adata.obsm[key], f"obsm[{key!r}]")
+    pair = pair_of(adata.obs)
+    if pair is None:
+        return None
+    x, y = pair
+    values = np.column_stack([adata.obs[x].to_numpy(float), adata.obs[y].to_numpy(float)])
+    return f"obs[{x!r}] and obs[{y!r}]", values
+
+
+def _numbers(table: Any, name: str) -> NDArray[np.float64]:  # noqa: ANN401
+    try:
+        values = np.asarray(table, np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name} does not hold numbers", "write it as float64") from error
+    if values.ndim != 2 or values.shape[1] not in (2, 3):
+        raise DataError(
+            f"{name} has the shape {values.shape}, not (n_obs, 2) or (n_obs, 3)",
+            "keep its x and y columns only",
+        )
+    return np.ascontiguousarray(values[:, :2])
+
+
+def pair_of(table: pd.DataFrame) -> tuple[str, str] | None:
+    """Return the two numeric columns of a table that hold coordinates; None if there are none."""
+    by_name = {str(name).lower(): name for name in table.columns}
+    for x, y in PAIRS:
+        pair = (by_name.get(x), by_name.get(y))
+        if all(name is not None and _is_number(table[name]) for name in pair):
+            return str(pair[0]), str(pair[1])
+    return None
+
+
+def _is_number(column: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+
+
+def _missing(adata: AnnData) -> str:
+    return (
+        "the data set has no coordinates: looked for obsm['spatial'], obsm['X_spatial'] and pairs "
+        f"of obs columns such as x, y, but the keys of obsm are {listed(adata.obsm)} and the "
+        f"columns of obs are {listed(adata.obs.columns)}"
+    )
+
+
+def adopt_coordinates(adata: AnnData) -> None:
+    """Put coordinates that are held under another name into `obsm["spatial"]` as well."""
+    if keys.SPATIAL.name in adata.obsm:
+        return
+    found = locate(adata)
+    if found is not None:
+        adata.obsm[keys.SPATIAL.name] = found[1]
+        pair = pair_of(adata.obs)
+        if found[0].startswith("obs[") and pair is not None and pair[0].lower() == PAIRS[0][0]:
+            set_unit(adata, 1.0)
+
+
+# --- the unit ---------------------------------------------------------------------------------
+
+
+def um_per_unit(adata: AnnData) -> float | None:
+    """Return how many µm one unit of the coordinates is; None where nobody has said so."""
+    held = _celldyn(adata)
+    value = held.get(keys.UM_PER_UNIT.name)
+    if value is None:
+        return 1.0 if str(held.get(keys.UNIT.name)) == "um" else None
+    try:
+        number = float(np.asarray(value).item())
+    except (TypeError, ValueError):
+        return None
+    return number if np.isfinite(number) and number > 0 else None
+
+
+def set_unit(adata: AnnData, um_per_unit: float | None) -> None:
+    """Say how many µm one unit of the coordinates is; None forgets it.
+
+    Raises
+    ------
+    ConfigError
+        If it is not a positive number.
+    """
+    held = dict(_celldyn(adata))
+    held.pop(keys.UM_PER_UNIT.name, None)
+    if um_per_unit is not None:
+        if not (np.isfinite(um_per_unit) and um_per_unit > 0):
+            raise ConfigError(
+                f"um_per_unit must be a positive number of µm (given: {um_per_unit!r})",
+                "give None if it is not known",
+            )
+        held[keys.UM_PER_UNIT.name] = float(um_per_unit)
+    held[keys.UNIT.name] = "um" if um_per_unit == 1 else "unknown"
+    adata.uns[keys.CELLDYN.name] = held
+
+
+def _celldyn(adata: AnnData) -> dict[str, Any]:
+    held = adata.uns.get(keys.CELLDYN.name)
+    return held if isinstance(held, dict) else {}
+
+
+# --- the sections -----------------------------------------------------------------------------
+
+
+def section_key(adata: AnnData) -> str | None:
+    """Return the obs column that names each cell's section; None where all are one tissue."""
+    key = _celldyn(adata).get(keys.SECTION.name)
+    return str(key) if key is not None and str(key) in adata.obs else None
+
+
+def set_section_key(adata: AnnData, key: str | None) -> None:
+    """Say which obs column names each cell's section; None makes all one tissue.
+
+    Raises
+    ------
+    MissingKeyError
+        If there is no such column.
+    """
+    held = dict(_celldyn(adata))
+    held.pop(keys.SECTION.name, None)
+    if key is not None:
+        if key not in adata.obs:
+            there = listed(adata.obs.columns, 40)
+            raise MissingKeyError(f"obs has no column {key!r}", f"its columns are: {there}")
+        held[keys.SECTION.name] = key
+    adata.uns[keys.CELLDYN.name] = held
+
+
+def side_by_side(
+    xy: NDArray[np.float64],
+    sections: pd.Series | pd.Categorical | Sequence[Any],
+    gap: float = 0.05,
+) -> NDArray[np.float64]:
+    """Lay sections out in a row, so that those with the same coordinates do not overlap.
+
+    The first section keeps its place; each other one follows to its right, with its least y at
+    the least y of the first. Distances within a section do not change.
+
+    Parameters
+    ----------
+    xy
+        (n_obs, 2) coordinates.
+    sections
+        (n_obs,) the section of each cell; those without one make a section of their own.
+    gap
+        Space between two sections, as a share of the widest one.
+
+    Returns
+    -------
+    (n_obs, 2) float64 coordinates, in the same unit.
+    """
+    out = np.array(xy, np.float64)
+    held = named(pd.Series(sections))
+    codes = pd.factorize(held.codes, sort=True)[0]
+    n = int(codes.max(initial=-1)) + 1
+    if n < 2:
+        return out
+    low, high = np.full((n, 2), np.inf), np.full((n, 2), -np.inf)
+    np.minimum.at(low, codes, out)
+    np.maximum.at(high, codes, out)
+    width = high[:, 0] - low[:, 0]
+    space = gap * (width.max() or 1.0)
+    left = low[0, 0] + np.concatenate([[0.0], np.cumsum(width + space)[:-1]])
+    shift = np.column_stack([left - low[:, 0], low[0, 1] - low[:, 1]])
+    laid: NDArray[np.float64] = out + shift[codes]
+    return laid

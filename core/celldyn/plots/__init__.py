@@ -1,0 +1,1 @@
+"""Figures, one module per system; drawn without pyplot, so that any thread may draw them."""

@@ -1,0 +1,1 @@
+"""napari-celldyn: the napari plugin over celldyn. Everything that touches Qt or napari."""

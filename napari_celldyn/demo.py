@@ -1,0 +1,140 @@
+"""The main job, done in a window: open a tissue, fit a gene, show its coefficients on the cells."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from celldyn.errors import CelldynError
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_celldyn.handle import JobHandle
+
+SAMPLE, SAMPLE_GENE = "two_niches", "Target1"
+_SETTLE_MS = 1500
+"""What the window needs to draw the last layer before its picture is taken."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the main job; on a virtual screen leave a picture and the result, and end."""
+    options = _parse(arguments)
+    import napari
+
+    viewer = napari.Viewer(title="napari-celldyn")
+    viewer.window.resize(1500, 950)
+    ends = "CELLDYN_VIRTUAL_SCREEN" in os.environ
+    outcome = _Outcome(viewer, options, ends=ends)
+    try:
+        handle = start(viewer, options.data, options.gene)
+    except CelldynError as error:
+        _say(str(error))
+        viewer.close()
+        return 2
+    handle.finished.connect(outcome.on_finished)
+    napari.run()
+    return outcome.status
+
+
+def start(viewer: napari.Viewer, data: Path | None, gene: str | None) -> JobHandle:
+    """Open the tissue and its docks, fill in the betas dock, and click Run.
+
+    Parameters
+    ----------
+    viewer
+        A napari viewer with a window.
+    data
+        The user's file; None is the sample.
+    gene
+        The target; None lets the data propose one (the sample has its own).
+
+    Raises
+    ------
+    CelldynError
+        If the tissue cannot be opened or the gene cannot be modelled.
+    """
+    from celldyn.data import samples
+
+    from napari_celldyn.opening import land, read_tissue, session
+    from napari_celldyn.widgets.betas import BetasWidget
+
+    path = samples.path(SAMPLE) if data is None else data
+    land(viewer, read_tissue(path), path)
+    workspace = session(viewer).workspace
+    _, widget = viewer.window.add_plugin_dock_widget("napari-celldyn", "Spatial betas")
+    assert isinstance(widget, BetasWidget)
+    widget.propose(gene or (SAMPLE_GENE if data is None else None))
+    workspace.colour = widget.labels_source()
+    handle = widget.run()
+    if handle is None:
+        raise CelldynError(widget.sentence.text().rstrip("."))
+    return handle
+
+
+class _Outcome:
+    """What happens when the fit has ended."""
+
+    def __init__(
+        self, viewer: napari.Viewer, options: argparse.Namespace, *, ends: bool
+    ) -> None:
+        self._viewer, self._options, self._ends = viewer, options, ends
+        self.status = 0
+
+    def on_finished(self, _state: object) -> None:
+        """Leave the window to the user, or picture it and end."""
+        if self._ends:
+            _later(_SETTLE_MS, self._leave)
+
+    def _leave(self) -> None:
+        from napari_celldyn.opening import save, session
+
+        place = session(self._viewer)
+        picture = self._options.out / "window.png"
+        result = self._options.out / f"{self._stem()}_betas.h5ad"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        failures = [handle.error for handle in place.runner.handles if handle.error]
+        try:
+            save(place.workspace, result)
+            self._viewer.screenshot(str(picture), canvas_only=False, flash=False)
+        except CelldynError as error:
+            failures.append(str(error))
+        for sentence in failures:
+            _say(sentence)
+            self.status = 1
+        if not failures:
+            _say(f"the window as it looked: {picture}")
+            _say(f"the tissue with its betas: {result}")
+        self._viewer.close()
+
+    def _stem(self) -> str:
+        return SAMPLE if self._options.data is None else self._options.data.stem
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="napari_celldyn.demo", description=__doc__)
+    parser.add_argument("--data", type=Path, help="your tissue; none is the sample")
+    parser.add_argument("--gene", help="target gene; none lets the data propose one")
+    parser.add_argument(
+        "--out", type=Path, default=Path("celldyn-out"), help="folder of picture and result"
+    )
+    return parser.parse_args(arguments)
+
+
+def _later(milliseconds: int, call: Callable[[], None]) -> None:
+    from qtpy.QtCore import QTimer
+
+    QTimer.singleShot(milliseconds, call)
+
+
+def _say(sentence: str) -> None:
+    sys.stdout.write(f"celldyn: {sentence}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

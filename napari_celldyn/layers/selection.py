@@ -1,0 +1,117 @@
+"""The chosen cells, ringed on the canvas."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Points
+from numpy.typing import NDArray
+
+from napari_celldyn.layers.tissue import TissueView
+from napari_celldyn.workspace import Workspace
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.utils.events import Event
+
+NAME = "selected cells"
+MAX_MARKS = 20_000
+"""Of a larger selection every k-th cell is ringed: rings that dense cannot be told apart."""
+
+RING = 1.35
+"""Width of a ring, in widths of a cell."""
+
+
+class SelectionMarks:
+    """Rings the selected cells, in a layer that is made with the first selection and then stays.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    workspace
+        Whose selection to show.
+    tissue
+        Knows where the cells are drawn.
+    """
+
+    def __init__(self, viewer: ViewerModel, workspace: Workspace, tissue: TissueView) -> None:
+        self._viewer: ViewerModel = getattr(viewer, "__wrapped__", viewer)
+        self._workspace = workspace
+        self._tissue = tissue
+        self._layer: Points | None = None
+        workspace.selection_changed.connect(self.refresh)
+        tissue.rebuilt.connect(self._on_rebuilt)
+        self._viewer.layers.events.removed.connect(self._on_removed)
+        self.refresh()
+
+    @property
+    def layer(self) -> Points | None:
+        """The layer of rings; None before the first selection."""
+        return self._layer
+
+    def refresh(self) -> None:
+        """Draw the rings anew."""
+        xy = self._tissue.display_xy
+        cells = _thinned(self._workspace.selection)
+        if self._layer is None and (len(cells) == 0 or len(xy) == 0):
+            return
+        if self._layer is None:
+            self._layer = self._add(xy[cells])
+        else:
+            # Not by removing the layer: napari collects all garbage then, which takes long.
+            self._layer.data = xy[cells, ::-1]
+        self._layer.editable = False
+
+    def close(self) -> None:
+        """Take the rings away and stop listening."""
+        self._workspace.selection_changed.disconnect(self.refresh)
+        self._tissue.rebuilt.disconnect(self._on_rebuilt)
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
+        self._remove_layer()
+
+    def _add(self, xy: NDArray[np.floating]) -> Points:
+        layers = self._viewer.layers
+        active = layers.selection.active
+        rings = _rings(xy, self._tissue, self._ink())
+        self._viewer.add_layer(rings)
+        if active is not None and active in layers:
+            layers.selection.active = active  # napari makes every new layer the active one
+        return rings
+
+    def _on_rebuilt(self) -> None:
+        self._remove_layer()
+        self.refresh()
+
+    def _ink(self) -> str:
+        background = np.asarray(self._viewer.canvas.background_color, float)[:3]
+        return "white" if background.mean() < 0.5 else "black"
+
+    def _on_removed(self, event: Event) -> None:
+        if event.value is self._layer:
+            self._layer = None
+
+    def _remove_layer(self) -> None:
+        layer, self._layer = self._layer, None
+        if layer is not None and layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
+
+
+def _thinned(cells: NDArray[np.intp]) -> NDArray[np.intp]:
+    return cells[:: max(1, -(-len(cells) // MAX_MARKS))]
+
+
+def _rings(xy: NDArray[np.floating], tissue: TissueView, ink: str) -> Points:
+    return Points(
+        xy[:, ::-1],
+        ndim=2,
+        name=NAME,
+        size=RING * tissue.cell_size,
+        face_color="transparent",
+        border_color=ink,
+        border_width=0.15,
+        canvas_size_limits=(0, 10_000),
+        units=(tissue.unit, tissue.unit),
+        metadata={"celldyn": True},
+    )

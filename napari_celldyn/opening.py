@@ -1,0 +1,158 @@
+"""How a tissue comes into a viewer and goes to disk, whoever asked for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from celldyn.errors import CelldynError
+from napari_celldyn.session import Session, session
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from napari import Viewer
+    from qtpy.QtWidgets import QWidget
+
+    from celldyn.data import Source
+    from napari_celldyn.workspace import Workspace
+
+__all__ = [
+    "Session",
+    "current_viewer",
+    "first_colour",
+    "land",
+    "may_replace",
+    "open_path",
+    "read_tissue",
+    "refuse",
+    "save",
+    "saves_in_place",
+    "session",
+    "show_dock",
+]
+
+PLUGIN = "napari-celldyn"
+DOCK = "Tissue"
+
+TYPE_WORDS = ("celltype", "subclass", "annotation", "type", "label", "leiden", "cluster")
+"""Parts of the names that columns of cell types usually have, the most telling first."""
+
+
+def read_tissue(path: Path) -> AnnData:
+    """Read a file or folder and make sure that it is a tissue.
+
+    Raises
+    ------
+    CelldynError
+        One sentence: what is wrong with it, and what to do.
+    """
+    from celldyn.data import coordinates, read
+
+    adata = read(path)
+    coordinates(adata)  # raises where there are none
+    return adata
+
+
+def open_path(workspace: Workspace, path: Path) -> None:
+    """Put the tissue at `path` in view; if it cannot be read, nothing changes."""
+    _show(workspace, read_tissue(path), path)
+
+
+def _show(workspace: Workspace, adata: AnnData, path: Path | None) -> None:
+    workspace.open(adata, path)
+    workspace.colour = first_colour(adata)
+
+
+def first_colour(adata: AnnData) -> Source | None:
+    """Choose what colours a tissue that was just opened: its cell types, or what comes nearest."""
+    import pandas as pd
+
+    from celldyn.data import Source, section_key
+
+    candidates = [
+        str(name)
+        for name, held in adata.obs.items()
+        if isinstance(held.dtype, pd.CategoricalDtype) and len(held.cat.categories) > 1
+    ]
+    of_sections = section_key(adata)
+    ranked = sorted(candidates, key=lambda name: (name == of_sections, _type_rank(name)))
+    return Source("obs", ranked[0]) if ranked else None
+
+
+def _type_rank(column: str) -> int:
+    name = column.casefold().replace("_", "").replace(" ", "")
+    return next((i for i, word in enumerate(TYPE_WORDS) if word in name), len(TYPE_WORDS))
+
+
+def save(workspace: Workspace, path: Path) -> None:
+    """Write the whole AnnData in view to `path`, as .h5ad or .zarr.
+
+    Raises
+    ------
+    CelldynError
+        If there is nothing open, or it cannot be written there.
+    """
+    from celldyn.data import write
+
+    write(workspace.require(), path)
+    workspace.saved(path)
+
+
+def saves_in_place(path: Path) -> bool:
+    """Whether writing an AnnData over what was opened at `path` would lose nothing else of it.
+
+    A SpatialData store also holds images, and a table of text holds no AnnData.
+    """
+    from celldyn.data.formats import Format, format_of
+
+    try:
+        return format_of(path) in (Format.H5AD, Format.ZARR) and path.suffix in {".h5ad", ".zarr"}
+    except CelldynError:  # moved away meanwhile: written afresh
+        return path.suffix == ".h5ad"
+
+
+def current_viewer() -> Viewer | None:
+    """Return the viewer whose window is in front; None without any window."""
+    import napari
+
+    return napari.current_viewer()
+
+
+def land(viewer: Any, adata: AnnData, path: Path | None) -> None:  # noqa: ANN401
+    """Put a tissue in view in a viewer: workspace filled, layer drawn, dock shown."""
+    place = session(viewer)
+    _ = place.tissue  # listens before the data come
+    _show(place.workspace, adata, path)
+    show_dock(viewer)
+
+
+def show_dock(viewer: Any) -> None:  # noqa: ANN401
+    """Show the tissue dock, where the viewer has a window."""
+    viewer = getattr(viewer, "__wrapped__", viewer)
+    window = getattr(viewer, "window", None)
+    if window is not None:
+        dock, _ = window.add_plugin_dock_widget(PLUGIN, DOCK)
+        dock.show()
+
+
+def may_replace(workspace: Workspace, parent: QWidget | None = None) -> bool:
+    """Ask before another tissue takes the place of one with unsaved work."""
+    if workspace.adata is None or not workspace.unsaved or workspace.path is None:
+        return True
+    from qtpy.QtWidgets import QMessageBox
+
+    answer = QMessageBox.question(
+        parent,
+        "Unsaved work",
+        f"{workspace.path.name} has changes that are not saved. Open another tissue anyway?",
+        QMessageBox.StandardButton.Discard | QMessageBox.StandardButton.Cancel,
+        QMessageBox.StandardButton.Cancel,
+    )
+    return bool(answer == QMessageBox.StandardButton.Discard)
+
+
+def refuse(error: CelldynError) -> None:
+    """Say in napari's window what was wrong with a file."""
+    from napari.utils.notifications import show_error
+
+    show_error(str(error))

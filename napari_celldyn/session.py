@@ -1,0 +1,84 @@
+"""One session per viewer: the workspace, the tissue view, the mouse and the jobs it has."""
+
+from __future__ import annotations
+
+import weakref
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from napari_celldyn.workspace import Workspace
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from napari_celldyn.interact import Interaction
+    from napari_celldyn.jobs import JobRunner
+    from napari_celldyn.layers import TissueView
+
+_OF_VIEWER: weakref.WeakValueDictionary[int, Session] = weakref.WeakValueDictionary()
+
+
+class Session:
+    """What the docks of one viewer share; each part is made when it is first asked for.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer, or a bare `ViewerModel`.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = weakref.ref(viewer)
+        self.workspace = Workspace.of(viewer)
+
+    @property
+    def viewer(self) -> ViewerModel:
+        """The viewer itself, not napari's proxy of it."""
+        viewer = self._viewer()
+        if viewer is None:
+            raise ReferenceError("the viewer of this session is gone")
+        return viewer
+
+    def belongs_to(self, viewer: object) -> bool:
+        """Whether this is the session of `viewer`, and not of one that had its id before."""
+        return self._viewer() is viewer
+
+    @cached_property
+    def tissue(self) -> TissueView:
+        """Draws the cells of the workspace as one layer."""
+        from napari_celldyn.layers import TissueView
+
+        return TissueView(self.viewer, self.workspace)
+
+    @cached_property
+    def interaction(self) -> Interaction:
+        """Turns hover, click and lasso on the tissue into cells of the workspace."""
+        from napari_celldyn.interact import Interaction
+
+        return Interaction(self.viewer, self.workspace, self.tissue)
+
+    @cached_property
+    def runner(self) -> JobRunner:
+        """Runs the long work that this viewer's docks start."""
+        from napari_celldyn.jobs import JobRunner
+
+        return JobRunner.of(self.workspace)
+
+
+def session(viewer: Any) -> Session:  # noqa: ANN401
+    """Return the session of a viewer, made on first use and gone with the viewer."""
+    viewer = getattr(viewer, "__wrapped__", viewer)  # napari hands plugins a proxy
+    known = _OF_VIEWER.get(id(viewer))
+    if known is not None and known.belongs_to(viewer):
+        return known
+    made = _OF_VIEWER[id(viewer)] = Session(viewer)
+
+    def keep(_event: object) -> None:
+        """Hold `made`: the viewer's own emitter keeps it exactly as long as the viewer lives.
+
+        A global table could not, since the parts of a session hold the viewer in their turn.
+        """
+        _ = made
+
+    viewer.layers.events.removed.connect(keep)
+    return made

@@ -1,0 +1,1 @@
+"""One dock widget per system, and the small parts they share."""

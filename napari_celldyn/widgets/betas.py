@@ -1,0 +1,213 @@
+"""The dock of spatial betas: choose a gene, fit it in the background, read its maps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+
+from celldyn import keys
+from celldyn.betas.config import BetasConfig
+from celldyn.errors import CelldynError
+from napari_celldyn.session import session
+from napari_celldyn.widgets.beta_results import BetaResults
+from napari_celldyn.widgets.betas_source import FIELDS, BetasSource
+from napari_celldyn.widgets.form import ConfigForm
+from napari_celldyn.widgets.job_card import JobCard
+from napari_celldyn.widgets.listen import listen
+from napari_celldyn.widgets.score_board import ScoreBoard
+from napari_celldyn.widgets.sentence import ErrorSentence
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+    from celldyn.betas import BetasInputs, BetasResult
+    from celldyn.data.columns import Source
+    from napari_celldyn.handle import JobHandle
+
+WIDTH = 320
+_FOUND_AFTER_MS = 300
+"""The modulators are looked up when the user has been still for this long."""
+
+
+class BetasWidget(QScrollArea):
+    """Fits the betas of one gene and shows them on the tissue.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer; napari passes it by this name.
+    """
+
+    def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        place = session(napari_viewer)
+        self._workspace, self._runner = place.workspace, place.runner
+        _ = place.tissue  # what the maps are drawn on
+        self.source = BetasSource(self._workspace)
+        self.form = ConfigForm(BetasConfig, hidden=FIELDS)
+        self.found = QLabel()
+        self.found.setWordWrap(True)
+        self.found.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.sentence = ErrorSentence()
+        self.run_button = QPushButton("Run")
+        self.board = ScoreBoard()
+        self.results = BetaResults(self._workspace)
+        self.card: JobCard | None = None
+        self._lay_out()
+        self._finding = QTimer(self)
+        self._finding.setSingleShot(True)
+        self._finding.setInterval(_FOUND_AFTER_MS)
+        self._finding.timeout.connect(self.find_modulators)
+        self.source.changed.connect(self._on_changed)
+        self.source.failed.connect(self.sentence.say)
+        self.form.changed.connect(self._on_changed)
+        self.run_button.clicked.connect(self.run)
+        listen(self, self._workspace.data_changed, self._on_data)
+        self._on_data()
+
+    def sizeHint(self) -> QSize:
+        """Return a narrow and tall size: the canvas needs the width."""
+        return QSize(WIDTH, 800)
+
+    def _lay_out(self) -> None:
+        inside = QWidget()
+        self._column = QVBoxLayout(inside)
+        for part in (
+            _heading("Model a gene from its regulators and its neighbours' signals"),
+            self.source, self.form, self.found, self.sentence, self.run_button, self.board,
+            _heading("Results"), self.results,
+        ):  # fmt: skip
+            self._column.addWidget(part)
+        self._column.addStretch()
+        self.setWidget(inside)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setMinimumWidth(WIDTH)
+
+    # --- what is asked ------------------------------------------------------------------------
+
+    def config(self) -> BetasConfig:
+        """Return the config as the dock stands.
+
+        Raises
+        ------
+        CelldynError
+            If a field is wrong, or no tissue is open.
+        """
+        return self.form.value(**self.source.values())
+
+    def propose(self, gene: str | None = None) -> None:
+        """Fill in what is empty with what the data propose."""
+        self.source.propose(gene)
+
+    def labels_source(self) -> Source | None:
+        """Return the column of the chosen cell types, to colour by."""
+        from celldyn.data.columns import Source
+
+        column = self.source.labels.currentText()
+        return Source("obs", key=column) if column else None
+
+    def find_modulators(self) -> BetasInputs | None:
+        """Say what would modulate the gene, or why it cannot be modelled."""
+        from celldyn.betas import prepare
+
+        self._finding.stop()
+        self.found.clear()
+        self.sentence.say("")
+        if self._workspace.adata is None or not self.source.gene.text().strip():
+            return None
+        try:
+            inputs = prepare(self._workspace.adata, self.config())
+        except CelldynError as error:
+            self.sentence.say(str(error))
+            return None
+        self.found.setText(_in_words(inputs))
+        self.found.setToolTip("\n".join(inputs.modulators.names[:200]))
+        return inputs
+
+    # --- running ------------------------------------------------------------------------------
+
+    def run(self) -> JobHandle | None:
+        """Start the fit in the background; None, and a sentence, if it cannot be started."""
+        from celldyn.betas import fit_job
+
+        if not self.source.gene.text().strip():
+            self.sentence.say("No target gene is chosen; type a part of its name.")
+            return None
+        inputs = self.find_modulators()
+        if inputs is None:
+            return None
+        config = self.config()
+        try:
+            handle = self._runner.submit(
+                f"Betas of {inputs.target}",
+                lambda: fit_job(inputs, config),
+                system="betas",
+                writes={keys.BETAS.path(gene=inputs.target)},
+                on_result=self._write,
+            )
+        except CelldynError as error:
+            self.sentence.say(str(error))
+            return None
+        self._show_card(handle)
+        self.board.follow(handle)
+        return handle
+
+    def _write(self, result: BetasResult) -> None:
+        from celldyn.betas import write_result
+
+        written = write_result(self._workspace.require(), result)
+        self._workspace.announce(written)
+        self.results.show_result(result.gene)
+
+    def _show_card(self, handle: JobHandle) -> None:
+        self._drop_card()
+        self.card = JobCard(handle)
+        self.card.dismissed.connect(self._dismiss)
+        self._column.insertWidget(self._column.indexOf(self.run_button) + 1, self.card)
+
+    def _dismiss(self, handle: JobHandle) -> None:
+        self._runner.dismiss(handle)
+        self._drop_card()
+
+    def _drop_card(self) -> None:
+        if self.card is not None:
+            self._column.removeWidget(self.card)
+            self.card.setParent(None)
+            self.card.deleteLater()
+            self.card = None
+
+    # --- following ----------------------------------------------------------------------------
+
+    def _on_data(self) -> None:
+        self.run_button.setEnabled(self._workspace.adata is not None)
+        self.sentence.say("" if self._workspace.adata is not None else
+                          "No tissue is open; open an .h5ad or .zarr file, or a sample.")  # fmt: skip
+        self.found.clear()
+        self.board.clear()
+
+    def _on_changed(self) -> None:
+        self._finding.start()
+
+
+def _in_words(inputs: BetasInputs) -> str:
+    m = inputs.modulators
+    parts = [f"{len(m.regulators)} regulators"]
+    if m.lr:
+        parts.append(f"{len(m.lr)} ligand–receptor pairs")
+    if m.tfl:
+        parts.append(f"{len(m.tfl)} ligand–TF pairs")
+    where = f"{len(inputs.clusters)} cell types"
+    if len(inputs.sections) > 1:
+        where += f" in each of {len(inputs.sections)} sections"
+    return " ".join([f"Found {', '.join(parts)}; {where}.", *inputs.notes])
+
+
+def _heading(text: str) -> QLabel:
+    label = QLabel(f"<b>{text}</b>")
+    label.setWordWrap(True)
+    label.setContentsMargins(0, 6, 0, 0)
+    return label

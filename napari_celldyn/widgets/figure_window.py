@@ -1,0 +1,57 @@
+"""A matplotlib figure in a window of its own, to look at and to save."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QDialog, QFileDialog, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class FigureWindow(QDialog):
+    """Shows a figure and saves it as PNG, PDF or SVG.
+
+    Parameters
+    ----------
+    figure
+        A matplotlib figure made without pyplot.
+    title
+        Of the window; also the name offered for the file.
+    """
+
+    def __init__(self, figure: Figure, title: str, parent: QWidget | None = None) -> None:
+        from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setWindowTitle(title)
+        self.figure = figure
+        self.canvas = FigureCanvasQTAgg(figure)
+        self.save_button = QPushButton("Save…")
+        self.save_button.clicked.connect(self._ask_and_save)
+        foot = QHBoxLayout()
+        foot.addStretch()
+        foot.addWidget(self.save_button)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.canvas, 1)
+        layout.addLayout(foot)
+        self.resize(900, 520)
+
+    def _ask_and_save(self) -> None:
+        offered = f"{self.windowTitle().replace(' ', '_')}.pdf"
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Save the figure", offered, "Figures (*.pdf *.svg *.png)"
+        )
+        if path:
+            self.save(Path(path))
+
+    def save(self, path: Path) -> None:
+        """Write the figure, whole or not at all; the ending says in which format."""
+        from celldyn.persist import atomic_path
+
+        with atomic_path(path) as draft:
+            self.figure.savefig(draft, dpi=200)

@@ -1,0 +1,62 @@
+"""R² of each cluster as it is fitted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_celldyn.widgets.frame_table import FrameTable
+
+if TYPE_CHECKING:
+    from celldyn.jobs import Progress
+    from napari_celldyn.handle import JobHandle
+
+_COLUMNS = {"r2": "R²", "heldout": "held-out R²"}
+
+
+class ScoreBoard(QWidget):
+    """A table that grows while a job runs; gone when the job is over and its results are shown."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.table = FrameTable()
+        self.table.setMinimumHeight(140)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.table)
+        self._handle: JobHandle | None = None
+        self.setVisible(False)
+
+    def follow(self, handle: JobHandle) -> None:
+        """Show the scores of this job from now on."""
+        self.clear()
+        self._handle = handle
+        handle.progressed.connect(self._on_progress)
+        handle.finished.connect(self._on_finished)
+
+    def clear(self) -> None:
+        """Forget the job."""
+        if self._handle is not None:
+            self._handle.progressed.disconnect(self._on_progress)
+            self._handle.finished.disconnect(self._on_finished)
+        self._handle = None
+        self.table.show_frame(pd.DataFrame())
+        self.setVisible(False)
+
+    def _on_progress(self, _progress: Progress) -> None:
+        if self._handle is None:
+            return
+        rows: dict[str, dict[str, float]] = {}
+        for name, history in self._handle.metrics.items():
+            kind, _, cluster = name.partition("/")
+            if kind in _COLUMNS:
+                rows.setdefault(cluster, {})[_COLUMNS[kind]] = history[-1][1]
+        if rows:
+            frame = pd.DataFrame.from_dict(rows, orient="index", columns=list(_COLUMNS.values()))
+            self.table.show_frame(frame.rename_axis("cluster").reset_index())
+            self.setVisible(True)
+
+    def _on_finished(self, _state: object) -> None:
+        self.clear()
