@@ -5,19 +5,25 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QDockWidget, QMainWindow
+
+from celldyn.data import samples
 from celldyn.errors import CelldynError
+from napari_celldyn.opening import DOCK, PLUGIN, land, read_tissue, save, session
 
 if TYPE_CHECKING:
     import napari
 
+    from celldyn.data import Source
     from napari_celldyn.handle import JobHandle
 
 SAMPLE, SAMPLE_GENE = "two_niches", "Target1"
-_SETTLE_MS = 1500
+_SETTLE_MS = 2500
 """What the window needs to draw the last layer before its picture is taken."""
 
 
@@ -32,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     outcome = _Outcome(viewer, options, ends=ends)
     try:
         handle = start(viewer, options.data, options.gene)
+        outcome.types = session(viewer).workspace.colour
     except CelldynError as error:
         _say(str(error))
         viewer.close()
@@ -58,16 +65,15 @@ def start(viewer: napari.Viewer, data: Path | None, gene: str | None) -> JobHand
     CelldynError
         If the tissue cannot be opened or the gene cannot be modelled.
     """
-    from celldyn.data import samples
-
-    from napari_celldyn.opening import land, read_tissue, session
     from napari_celldyn.widgets.betas import BetasWidget
 
     path = samples.path(SAMPLE) if data is None else data
     land(viewer, read_tissue(path), path)
     workspace = session(viewer).workspace
-    _, widget = viewer.window.add_plugin_dock_widget("napari-celldyn", "Spatial betas")
+    tissue_dock, _ = viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
+    betas_dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Spatial betas")
     assert isinstance(widget, BetasWidget)
+    _side_by_side(tissue_dock, betas_dock)
     widget.propose(gene or (SAMPLE_GENE if data is None else None))
     workspace.colour = widget.labels_source()
     handle = widget.run()
@@ -76,39 +82,58 @@ def start(viewer: napari.Viewer, data: Path | None, gene: str | None) -> JobHand
     return handle
 
 
+def _side_by_side(left: QDockWidget, right: QDockWidget) -> None:
+    """Put two docks next to each other: on top of each other both would be too low."""
+    window = left.window()
+    if isinstance(window, QMainWindow):
+        window.splitDockWidget(left, right, Qt.Orientation.Horizontal)
+
+
 class _Outcome:
-    """What happens when the fit has ended."""
+    """What happens when the window stands, and when the fit has ended."""
 
     def __init__(
         self, viewer: napari.Viewer, options: argparse.Namespace, *, ends: bool
     ) -> None:
         self._viewer, self._options, self._ends = viewer, options, ends
+        self.types: Source | None = None
         self.status = 0
 
     def on_finished(self, _state: object) -> None:
         """Leave the window to the user, or picture it and end."""
+        session(self._viewer).tissue.reset_view()
         if self._ends:
-            _later(_SETTLE_MS, self._leave)
+            QTimer.singleShot(_SETTLE_MS, self._keep_result)
 
-    def _leave(self) -> None:
-        from napari_celldyn.opening import save, session
-
+    def _keep_result(self) -> None:
         place = session(self._viewer)
-        picture = self._options.out / "window.png"
-        result = self._options.out / f"{self._stem()}_betas.h5ad"
-        picture.parent.mkdir(parents=True, exist_ok=True)
         failures = [handle.error for handle in place.runner.handles if handle.error]
+        result = self._options.out / f"{self._stem()}_betas.h5ad"
         try:
             save(place.workspace, result)
-            self._viewer.screenshot(str(picture), canvas_only=False, flash=False)
         except CelldynError as error:
             failures.append(str(error))
+        if failures:
+            self._end(failures)
+            return
+        _say(f"the tissue with its betas: {result}")
+        self._picture("window.png", "the map of a beta")
+        place.workspace.colour = self.types
+        QTimer.singleShot(_SETTLE_MS, self._keep_types)
+
+    def _keep_types(self) -> None:
+        self._picture("window_types.png", "the cell types")
+        self._end([])
+
+    def _picture(self, name: str, what: str) -> None:
+        path = self._options.out / name
+        self._viewer.screenshot(str(path), canvas_only=False, flash=False)
+        _say(f"the window with {what}: {path}")
+
+    def _end(self, failures: list[str]) -> None:
         for sentence in failures:
             _say(sentence)
             self.status = 1
-        if not failures:
-            _say(f"the window as it looked: {picture}")
-            _say(f"the tissue with its betas: {result}")
         self._viewer.close()
 
     def _stem(self) -> str:
@@ -123,12 +148,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--out", type=Path, default=Path("celldyn-out"), help="folder of picture and result"
     )
     return parser.parse_args(arguments)
-
-
-def _later(milliseconds: int, call: Callable[[], None]) -> None:
-    from qtpy.QtCore import QTimer
-
-    QTimer.singleShot(milliseconds, call)
 
 
 def _say(sentence: str) -> None:

@@ -137,14 +137,16 @@ def show_dock(viewer: Any) -> None:  # noqa: ANN401
 
 def may_replace(workspace: Workspace, parent: QWidget | None = None) -> bool:
     """Ask before another tissue takes the place of one with unsaved work."""
-    if workspace.adata is None or not workspace.unsaved or workspace.path is None:
+    is_fresh = workspace.path is None and workspace.undoable is None  # a sample, as it came
+    if workspace.adata is None or not workspace.unsaved or is_fresh:
         return True
     from qtpy.QtWidgets import QMessageBox
 
+    name = "The tissue" if workspace.path is None else workspace.path.name
     answer = QMessageBox.question(
         parent,
         "Unsaved work",
-        f"{workspace.path.name} has changes that are not saved. Open another tissue anyway?",
+        f"{name} has changes that are not saved. Open another tissue anyway?",
         QMessageBox.StandardButton.Discard | QMessageBox.StandardButton.Cancel,
         QMessageBox.StandardButton.Cancel,
     )

@@ -62,7 +62,7 @@ class Session:
         """Runs the long work that this viewer's docks start."""
         from napari_celldyn.jobs import JobRunner
 
-        return JobRunner.of(self.workspace)
+        return JobRunner.of_viewer(self.viewer)
 
 
 def session(viewer: Any) -> Session:  # noqa: ANN401

@@ -19,7 +19,7 @@ from celldyn.errors import DataError
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from celldyn.data.columns import Source
+    from celldyn.data import Source
 
 _OF_VIEWER: dict[int, Workspace] = {}
 
@@ -184,7 +184,7 @@ class Workspace:
         adata = self.require()
         names = [str(name) for name in adata.obs[column].astype("category").cat.categories]
         name = keys.COLOURS(column=column)
-        from celldyn.data.columns import category_colours
+        from celldyn.data import category_colours
 
         colours = list(category_colours(adata, column))
         colours[names.index(category)] = colour

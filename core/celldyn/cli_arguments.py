@@ -38,35 +38,19 @@ def add_config_arguments(
         kind = _kind(field)
         if name in skip or kind is None:
             continue
-        flag, text = "--" + name.replace("_", "-"), _help(field)
-        if kind is bool:
-            group.add_argument(
-                flag,
-                dest=name,
-                action=argparse.BooleanOptionalAction,
-                default=argparse.SUPPRESS,
-                help=text,
-            )
-        elif kind is list:
-            group.add_argument(
-                flag,
-                dest=name,
-                action="extend",
-                type=_split,
-                default=argparse.SUPPRESS,
-                metavar="A,B",
-                help=text,
-            )
-        else:
-            choices = _choices(field)
-            group.add_argument(
-                flag,
-                dest=name,
-                choices=choices or None,
-                default=argparse.SUPPRESS,
-                metavar=None if choices else kind.__name__.upper(),
-                help=text,
-            )
+        flag = "--" + name.replace("_", "-")
+        common: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": _help(field)}
+        group.add_argument(flag, **common, **_form(field, kind))
+
+
+def _form(field: FieldInfo, kind: type) -> dict[str, Any]:
+    """Return what argparse needs to know of one kind of parameter."""
+    if kind is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    if kind is list:
+        return {"action": "extend", "type": _split, "metavar": "A,B"}
+    choices = _choices(field)
+    return {"choices": choices} if choices else {"metavar": kind.__name__.upper()}
 
 
 def given_parameters(config: type[Config], arguments: argparse.Namespace) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,7 +34,7 @@ def param(
     **bounds
         pydantic's own: `gt`, `ge`, `lt`, `le`, `min_length`, ...
     """
-    extra = {"unit": unit, "advanced": advanced}
+    extra: dict[str, Any] = {"unit": unit, "advanced": advanced}
     if default is not ... and isinstance(default, list | dict):
         return Field(
             default_factory=default.copy, description=help, json_schema_extra=extra, **bounds
@@ -95,7 +96,6 @@ def _clause(item: Mapping[str, Any], config: type[BaseModel]) -> str:
         return f"{name} is required"
     if item["type"] == "value_error":
         return f"{name}: {item['ctx']['error']}".rstrip(".")
-    message = str(item["msg"])
+    message = re.sub(r"^\w+ should ", "must ", str(item["msg"]))
     message = message[0].lower() + message[1:]
-    message = message.replace("input should", "must").replace("must a valid", "must be a valid")
     return f"{name} {message} (given: {item['input']!r})"

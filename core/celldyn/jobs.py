@@ -86,19 +86,20 @@ class Meter:
         self._at = clock()
         self._done = 0.0
         self._total: float | None = None
-        self._rate: float | None = None
+        self._gained = self._spent_s = 0.0
 
     @property
     def rate(self) -> float | None:
         """Units per second; None before anything was measured."""
-        return self._rate
+        return self._gained / self._spent_s if self._spent_s > 0 else None
 
     @property
     def eta_s(self) -> float | None:
         """Seconds left at the present rate; None while unknown."""
-        if self._total is None or not self._rate:
+        rate = self.rate
+        if self._total is None or not rate:
             return None
-        return max(self._total - self._done, 0.0) / self._rate
+        return max(self._total - self._done, 0.0) / rate
 
     def update(self, progress: Progress) -> None:
         """Take one observation; a job that went back to an earlier count starts afresh."""
@@ -106,11 +107,12 @@ class Meter:
         elapsed, gained = now - self._at, progress.done - self._done
         self._total = progress.total
         if gained < 0:
-            self._rate = None
-        elif gained > 0 and elapsed > 0:
-            fresh = gained / elapsed
-            keep = 0.0 if self._rate is None else 0.5 ** (elapsed / self._half_life_s)
-            self._rate = keep * (self._rate or 0.0) + (1 - keep) * fresh
+            self._gained = self._spent_s = 0.0
+        elif gained > 0:
+            # Units and seconds fade alike, so that a burst weighs no more than the time it took.
+            keep = 0.5 ** (elapsed / self._half_life_s)
+            self._gained = keep * self._gained + gained
+            self._spent_s = keep * self._spent_s + elapsed
         if gained != 0:
             self._at, self._done = now, progress.done
 

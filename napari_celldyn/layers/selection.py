@@ -22,6 +22,13 @@ MAX_MARKS = 20_000
 RING = 1.35
 """Width of a ring, in widths of a cell."""
 
+FEW = 300
+FEW_PIXELS = 8
+"""So wide at least are the rings of few cells, however far one zooms out."""
+
+VEIL = 0.4
+"""Opacity of the rings of many cells: the colours of a densely chosen region shine through."""
+
 
 class SelectionMarks:
     """Rings the selected cells, in a layer that is made with the first selection and then stays.
@@ -42,7 +49,7 @@ class SelectionMarks:
         self._tissue = tissue
         self._layer: Points | None = None
         workspace.selection_changed.connect(self.refresh)
-        tissue.rebuilt.connect(self._on_rebuilt)
+        tissue.rebuilt.connect(self.refresh)
         self._viewer.layers.events.removed.connect(self._on_removed)
         self.refresh()
 
@@ -55,7 +62,7 @@ class SelectionMarks:
         """Draw the rings anew."""
         xy = self._tissue.display_xy
         cells = _thinned(self._workspace.selection)
-        if self._layer is None and (len(cells) == 0 or len(xy) == 0):
+        if self._layer is None and (len(cells) == 0 or self._tissue.layer is None):
             return
         if self._layer is None:
             self._layer = self._add(xy[cells])
@@ -63,11 +70,14 @@ class SelectionMarks:
             # Not by removing the layer: napari collects all garbage then, which takes long.
             self._layer.data = xy[cells, ::-1]
         self._layer.editable = False
+        few = len(cells) <= FEW
+        self._layer.canvas_size_limits = (FEW_PIXELS if few else 1, 10_000)
+        self._layer.opacity = 1.0 if few else VEIL
 
     def close(self) -> None:
         """Take the rings away and stop listening."""
         self._workspace.selection_changed.disconnect(self.refresh)
-        self._tissue.rebuilt.disconnect(self._on_rebuilt)
+        self._tissue.rebuilt.disconnect(self.refresh)
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self._remove_layer()
 
@@ -80,10 +90,6 @@ class SelectionMarks:
             layers.selection.active = active  # napari makes every new layer the active one
         return rings
 
-    def _on_rebuilt(self) -> None:
-        self._remove_layer()
-        self.refresh()
-
     def _ink(self) -> str:
         background = np.asarray(self._viewer.canvas.background_color, float)[:3]
         return "white" if background.mean() < 0.5 else "black"
@@ -91,6 +97,8 @@ class SelectionMarks:
     def _on_removed(self, event: Event) -> None:
         if event.value is self._layer:
             self._layer = None
+        elif self._tissue.layer is None or event.value is self._tissue.layer:
+            self._remove_layer()  # before the tissue comes back, perhaps in another unit
 
     def _remove_layer(self) -> None:
         layer, self._layer = self._layer, None
@@ -111,7 +119,6 @@ def _rings(xy: NDArray[np.floating], tissue: TissueView, ink: str) -> Points:
         face_color="transparent",
         border_color=ink,
         border_width=0.15,
-        canvas_size_limits=(0, 10_000),
         units=(tissue.unit, tissue.unit),
         metadata={"celldyn": True},
     )

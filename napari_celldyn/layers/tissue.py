@@ -216,7 +216,7 @@ class TissueView:
 
     def _on_removed(self, event: Event) -> None:
         if event.value is self.layer:
-            self._forget_layer()
+            self._cells = None
 
     # --- drawing ------------------------------------------------------------------------------
 
@@ -281,13 +281,9 @@ class TissueView:
             self.shown_changed.emit()
 
     def _remove_layer(self) -> None:
-        layer = self.layer
-        self._forget_layer()
+        layer, self._cells = self.layer, None
         if layer is not None and layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
-
-    def _forget_layer(self) -> None:
-        self._cells = None
 
 
 def _cells_layer(where: Geometry) -> CellsLayer:

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 from celldyn.errors import CelldynError, ConfigError
 from napari_celldyn.widgets.labels import elided, sentence
 from napari_celldyn.widgets.listen import listen
+from napari_celldyn.widgets.popup import CompletionPopup
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -188,4 +189,5 @@ def _completer(names: QStringListModel, edit: QLineEdit) -> QCompleter:
     completer = QCompleter(names, edit)
     completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
     completer.setFilterMode(Qt.MatchFlag.MatchContains)
+    completer.setPopup(CompletionPopup())
     return completer

@@ -130,7 +130,7 @@ class BetaResults(QWidget):
     # --- clicks -------------------------------------------------------------------------------
 
     def _show_map(self, row: int) -> None:
-        from celldyn.data.columns import Source
+        from celldyn.data import Source
 
         if self.result is None:
             return

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
+from superqt import QCollapsible
+
 from celldyn import keys
 from celldyn.betas.config import BetasConfig
 from celldyn.errors import CelldynError
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from napari import Viewer
 
     from celldyn.betas import BetasInputs, BetasResult
-    from celldyn.data.columns import Source
+    from celldyn.data import Source
     from napari_celldyn.handle import JobHandle
 
 WIDTH = 320
@@ -47,6 +49,9 @@ class BetasWidget(QScrollArea):
         _ = place.tissue  # what the maps are drawn on
         self.source = BetasSource(self._workspace)
         self.form = ConfigForm(BetasConfig, hidden=FIELDS)
+        self.parameters = QCollapsible("Parameters")
+        self.parameters.setDuration(0)
+        self.parameters.addWidget(self.form)
         self.found = QLabel()
         self.found.setWordWrap(True)
         self.found.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -76,7 +81,7 @@ class BetasWidget(QScrollArea):
         self._column = QVBoxLayout(inside)
         for part in (
             _heading("Model a gene from its regulators and its neighbours' signals"),
-            self.source, self.form, self.found, self.sentence, self.run_button, self.board,
+            self.source, self.parameters, self.found, self.sentence, self.run_button, self.board,
             _heading("Results"), self.results,
         ):  # fmt: skip
             self._column.addWidget(part)
@@ -105,7 +110,7 @@ class BetasWidget(QScrollArea):
 
     def labels_source(self) -> Source | None:
         """Return the column of the chosen cell types, to colour by."""
-        from celldyn.data.columns import Source
+        from celldyn.data import Source
 
         column = self.source.labels.currentText()
         return Source("obs", key=column) if column else None

@@ -21,6 +21,7 @@ from superqt.utils import signals_blocked
 from celldyn.errors import CelldynError, MissingKeyError
 from napari_celldyn.widgets.labels import sentence
 from napari_celldyn.widgets.listen import listen
+from napari_celldyn.widgets.popup import CompletionPopup
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -153,6 +154,7 @@ class ColourBox(QWidget):
         self._workspace = workspace
         self._search: ColourSearch | None = None
         self._sources: list[Source] = []
+        self._tables: list[GeneTable] = []
         self._build()
         listen(self, workspace.data_changed, self._on_data)
         listen(self, workspace.keys_changed, self._on_keys)
@@ -177,7 +179,9 @@ class ColourBox(QWidget):
         # The model holds the hits already; a filtering completer would walk all genes again.
         self.completer.setCompletionMode(QCompleter.CompletionMode.UnfilteredPopupCompletion)
         self.completer.setMaxVisibleItems(12)
-        self.completer.popup().setMinimumWidth(POPUP_WIDTH)
+        popup = CompletionPopup()
+        popup.setMinimumWidth(POPUP_WIDTH)
+        self.completer.setPopup(popup)
         self.edit.setCompleter(self.completer)
         line = QHBoxLayout()
         line.addWidget(self.edit, 1)
@@ -213,23 +217,25 @@ class ColourBox(QWidget):
         colour = self._workspace.colour
         self.edit.setText("" if colour is None else _short(colour))
         if colour is not None and colour.slot in GENE_SLOTS:
-            at = self.table.findData(GeneTable(colour.slot, colour.key))
-            with signals_blocked(self.table):
-                self.table.setCurrentIndex(at if at >= 0 else self.table.currentIndex())
+            self._put_table(GeneTable(colour.slot, colour.key))
         self.message.say("")
 
     def _fill_tables(self, tables: list[GeneTable]) -> None:
-        chosen = self._table()
+        chosen, self._tables = self._table(), tables
         with signals_blocked(self.table):
             self.table.clear()
-            for table in tables:
-                self.table.addItem(table.label, table)
-            if chosen in tables:
-                self.table.setCurrentIndex(tables.index(chosen))
+            self.table.addItems([table.label for table in tables])
+        self._put_table(chosen)
         self.table.setVisible(len(tables) > 1)
 
+    def _put_table(self, table: GeneTable) -> None:
+        if table in self._tables:
+            with signals_blocked(self.table):
+                self.table.setCurrentIndex(self._tables.index(table))
+
     def _table(self) -> GeneTable:
-        return self.table.currentData() or GeneTable("X")
+        at = self.table.currentIndex()
+        return self._tables[at] if 0 <= at < len(self._tables) else GeneTable("X")
 
     # --- what the user does --------------------------------------------------------------------
 

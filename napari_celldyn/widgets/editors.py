@@ -12,7 +12,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from magicgui.widgets import CheckBox, FileEdit, LineEdit, Select
+from magicgui.widgets import CheckBox, LineEdit, Select
 from magicgui.widgets.bases import ValueWidget
 from pydantic.fields import FieldInfo
 from pydantic_core import to_json
@@ -67,13 +67,11 @@ def editor_for(field: FieldInfo, choices: Sequence[Any] | None = None) -> Editor
         return _one_of(list(kind), optional=optional)
     if kind is bool and not optional:
         return _simple(CheckBox())
-    if kind is Path:
-        return _simple(FileEdit(nullable=optional))
     empty = None if optional else EMPTY
     if kind in (int, float):
         plain = optional or field.is_required()  # a box always holds a number, a line may be empty
         return _text(_plain, str, empty) if plain else _number(field, whole=kind is int)
-    if kind is str:
+    if kind in (str, Path):
         return _text(str, str, empty if optional or field.is_required() else "")
     if many and set(get_args(kind)) <= {str, int, float, ...}:
         return _text(_row, _cells, empty if optional or field.is_required() else [])
@@ -182,10 +180,19 @@ def _one_of(choices: Sequence[Any], *, optional: bool) -> Editor:
         box.setCurrentIndex(_find(box, value))
 
     def get() -> Any:  # noqa: ANN401
-        return box.currentData() if box.count() else EMPTY
+        if not box.isEditable():
+            return box.currentData() if box.count() else EMPTY
+        typed = box.currentText()  # it counts as soon as it stands there, picked or not
+        place = box.findText(
+            typed, Qt.MatchFlag.MatchFixedString | Qt.MatchFlag.MatchCaseSensitive
+        )
+        return box.itemData(place) if place >= 0 else typed or EMPTY
+
+    def connect(call: Callable[[], None]) -> None:
+        _on(box.editTextChanged if box.isEditable() else box.currentIndexChanged, call)
 
     choose(choices)
-    return Editor(box, get, put, lambda call: _on(box.currentIndexChanged, call), choose)
+    return Editor(box, get, put, connect, choose)
 
 
 class _Calm:
@@ -257,8 +264,8 @@ def _find(box: QComboBox, value: object) -> int:
 def _without_none(annotation: Any) -> tuple[Any, bool]:  # noqa: ANN401
     if get_origin(annotation) in (Union, UnionType):
         kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
-        if len(kinds) < len(get_args(annotation)) and len(kinds) == 1:
-            return kinds[0], True
+        if len(kinds) < len(get_args(annotation)):
+            return Union[tuple(kinds)], True  # noqa: UP007  (of one kind it is that kind)
     return annotation, False
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
@@ -52,7 +53,11 @@ class ConfigForm(QWidget):
         self._hidden = frozenset(hidden)
         self._kept: dict[str, Any] = {}
         self._quiet = False
-        self.advanced = QCollapsible("Advanced")
+        # superqt's own icons are drawn in a colour that the theme does not change
+        self.advanced = QCollapsible("▸ Advanced", None, QIcon(), QIcon())
+        self.advanced.toggled.connect(
+            lambda is_open: self.advanced.setText(f"{'▾' if is_open else '▸'} Advanced")
+        )
         self.sentence = ErrorSentence()
         self._plain_rows, self._advanced_rows = _rows(), _rows()
         for name, field in config.model_fields.items():

@@ -96,8 +96,10 @@ class FrameTable(QTableView):
         """Show a frame in its own order until a header is clicked."""
         fresh = list(frame.columns) != list(self._model.frame.columns)
         self.setSortingEnabled(False)
-        self._sorted.sort(-1)
         self._model.set_frame(frame)
+        # Without this, enabling sorts by whatever column the header has in mind.
+        self.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+        self._sorted.sort(-1)
         self.setSortingEnabled(True)
         if fresh and len(frame):
             self.resizeColumnsToContents()

@@ -32,7 +32,7 @@ class GeneEdit(QLineEdit):
 
     def set_genes(self, genes: Iterable[str]) -> None:
         """Offer these genes from now on."""
-        from celldyn.data.columns import NameIndex
+        from celldyn.data import NameIndex
 
         self._index = NameIndex([str(gene) for gene in genes])
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
-from qtpy.QtCore import QObject
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject, QTimer
 
 
 class Emitter(Protocol):
@@ -21,17 +22,23 @@ class Emitter(Protocol):
 
 
 def listen(receiver: QObject, emitter: Emitter, slot: Callable[..., Any]) -> None:
-    """Connect a bound method of `receiver` to `emitter` until Qt destroys `receiver`.
+    """Call a bound method of `receiver` at every signal, until Qt destroys `receiver`.
 
-    The connection itself follows the Python object, which can outlive the widget inside it; a
-    call after that would end in "wrapped C/C++ object has been deleted".
+    A plain connection follows the Python object, which can outlive the widget inside it; a call
+    after that would end in "wrapped C/C++ object has been deleted".
     """
-    emitter.connect(slot)
     method = weakref.WeakMethod(slot)
+    widget = weakref.ref(receiver)
 
-    def stop() -> None:
-        if (known := method()) is not None:
-            with suppress(ValueError):
-                emitter.disconnect(known)
+    def call(*arguments: Any) -> None:  # noqa: ANN401
+        known, alive = method(), widget()
+        if known is not None and alive is not None and isalive(alive):
+            known(*arguments)
+        else:  # not now: the emitter is going through its slots
+            QTimer.singleShot(0, forget)
 
-    receiver.destroyed.connect(stop)
+    def forget() -> None:
+        with suppress(ValueError):
+            emitter.disconnect(call)
+
+    emitter.connect(call)

@@ -6,6 +6,8 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
+from celldyn.betas import BetasConfig, SpatialCellularProgramsEstimator
+
 GENES = ["Target", "Tf1", "Tf2", "Tf3", "LigA", "LigB", "RecA", "RecB", "RecC", "Silent"]
 REGULATORS = ["Tf1", "Tf2", "Tf3"]
 PAIRS = pd.DataFrame(
@@ -35,4 +37,22 @@ def tissue(n=240, seed=0, labels=("0", "2", "7"), noise=0.0):
     adata.layers["imputed_count"] = X.copy()
     adata.obs["cell_type_int"] = np.array([0, 2, 7])[kind]
     adata.obsm["spatial"] = rng.uniform(0, 200, (n, 2))
+    return adata
+
+
+def estimator(adata, target="Target", **more):
+    options = {"regulators": REGULATORS, "lr": PAIRS, "spatial_dim": 8} | more
+    return SpatialCellularProgramsEstimator(adata, target, **options)
+
+
+def config(**more):
+    options = {"target_gene": "Target", "regulators": REGULATORS, "heldout_folds": 0}
+    return BetasConfig(**(options | more))
+
+
+def sections(n=240):
+    parts = [tissue(n, seed=k, noise=0.3) for k in range(2)]
+    adata = ad.concat(parts, keys=["one/a", "two"], label="section", index_unique="-")
+    adata.layers["imputed_count"][adata.obs["section"] == "two", 7] = 1.0  # RecB is constant there
+    adata.layers["imputed_count"][adata.obs["section"] == "one/a", 3] = 2.0  # and Tf3 here
     return adata

@@ -232,12 +232,12 @@ def test_the_job_yields_while_it_works_and_can_be_closed():
     X[:, 150:] = X[:, :150] + 1e-7 * X[:, 150:]
     gram = Gram.from_data(X, y)
     job = group_lasso_job(gram, groups, 1e-9, 1e-9, tol=1e-30, standardise=False)
-    silences, last = [], time.perf_counter()
+    silences, last = [], time.process_time()
     for _ in range(4):
         step = next(job)
-        silences.append(time.perf_counter() - last)
-        last = time.perf_counter()
+        silences.append(time.process_time() - last)
+        last = time.process_time()
         assert isinstance(step, Progress)
         assert step.metrics["kkt_residual"] > 0
     job.close()
-    assert np.median(silences) < 0.3  # 0.1 s of work, on a machine that others use as well
+    assert np.median(silences) < 0.3  # CPU seconds, so that a busy machine does not matter

@@ -12,6 +12,7 @@ import pytest
 from celldyn.betas.diffusion import (
     kernel_matrix,
     neighbour_counts,
+    neighbour_counts_job,
     received_ligands,
     received_ligands_job,
 )
@@ -216,6 +217,16 @@ def test_counts_are_the_cells_of_each_type_within_the_radius(tissue, sectioned):
     assert list(table.columns) == ["B_within", "NK_within", "T_within"]
     for name in ("B", "NK", "T"):
         np.testing.assert_array_equal(table[f"{name}_within"], near[:, types == name].sum(axis=1))
+
+
+def test_counts_job_yields_and_can_be_stopped():
+    xy = np.random.default_rng(0).uniform(0, 1000, (6000, 2))
+    job = neighbour_counts_job(xy, np.zeros(6000, int), 100.0)
+    first, second = next(job), next(job)
+    assert first.done < second.done < first.total == 6000
+    job.close()
+    with pytest.raises(StopIteration):
+        next(job)
 
 
 def test_counts_keep_index_numeric_order_and_unused_categories():

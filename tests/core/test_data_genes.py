@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import time
-import weakref
 
 import numpy as np
 import pandas as pd
@@ -56,39 +54,28 @@ def test_a_view_gives_its_own_cells():
 def test_a_change_of_the_values_is_seen():
     adata = tissue()
     before = data.gene_column(adata, "Gene3")
-    data.gene_column(adata, "Gene3")
     adata.X.data *= 2
     np.testing.assert_array_equal(data.gene_column(adata, "Gene3"), 2 * before)
 
 
-def test_the_copy_by_columns_dies_with_the_matrix():
-    adata = tissue()
-    data.gene_column(adata, "Gene3")
-    copy = weakref.ref(adata.X._celldyn_columns.csc)
-    assert copy() is not None
-    del adata
-    gc.collect()
-    assert copy() is None
-
-
 def test_a_scan_by_rows_adds_up_doubled_entries():
     csr = csr_matrix(([1.0, 2.0, 4.0], [1, 1, 0], [0, 2, 2, 3]), shape=(3, 2))
-    from celldyn.data.genes import _scan
-
-    np.testing.assert_array_equal(_scan(csr, 1), [3, 0, 0])
     np.testing.assert_array_equal(single_column(csr, 1), [3, 0, 0])
+    np.testing.assert_array_equal(single_column(csr, 0), [0, 0, 4])
+    np.testing.assert_array_equal(single_column(csr_matrix((3, 2)), 0), [0, 0, 0])
 
 
 def test_a_gene_of_many_cells_is_fast():
     rng = np.random.default_rng(0)
     x = random_array((200_000, 200), density=0.05, format="csr", dtype=np.float32, rng=rng)
     adata = AnnData(csr_matrix(x))
-    first = data.gene_column(adata, "7")
-    data.gene_column(adata, "8")
-    start = time.perf_counter()
-    again = data.gene_column(adata, "7")
-    assert time.perf_counter() - start < 0.02  # about 0.5 ms where nothing else runs
-    np.testing.assert_array_equal(first, again)
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        column = data.gene_column(adata, "7")
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.05  # about 2 ms where nothing else runs
+    np.testing.assert_array_equal(column, adata.X[:, [7]].toarray()[:, 0])
 
 
 def test_a_gene_is_found_whatever_its_case_if_only_one_is_meant():

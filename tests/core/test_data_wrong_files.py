@@ -100,6 +100,15 @@ def claims_much_zarr(folder):
     return path
 
 
+def claims_much_in_one_chunk(folder):
+    path = data.write(tissue(), folder / "chunk.zarr")
+    metadata = path / "obsm" / "spatial" / ".zarray"
+    held = json.loads(metadata.read_text())
+    held["chunks"] = [HUGE, 2]
+    metadata.write_text(json.dumps(held))
+    return path
+
+
 def with_csr(folder, name, edit):
     path = data.write(tissue(), folder / f"{name}.h5ad")
     with h5py.File(path, "a") as file:
@@ -231,6 +240,7 @@ def lying_matrix_market(folder):
         (other_hdf5, "it holds weights"),
         (claims_much, "/X in huge.h5ad claims"),
         (claims_much_zarr, "X in huge.zarr claims"),
+        (claims_much_in_one_chunk, "spatial in chunk.zarr claims"),
         (index_outside, "sparse matrix X is damaged"),
         (negative_index, "sparse matrix X is damaged"),
         (pointers_backwards, "sparse matrix X is damaged"),
@@ -275,10 +285,10 @@ def test_a_wrong_file_is_refused_backed_as_well(make, tmp_path):
     path.unlink()  # no handle is left on it
 
 
-def test_an_index_outside_is_refused_when_a_backed_gene_is_read(tmp_path):
+def test_an_index_outside_is_refused_when_backed_genes_are_read(tmp_path):
     adata = data.read(index_outside(tmp_path), backed=True)
     with pytest.raises(DataError, match="damaged"):
-        data.gene_column(adata, "Gene1")
+        data.expression(adata, ["Gene1", "Gene2"])
 
 
 def test_a_dataset_of_one_value_compressed_well_is_not_refused(tmp_path):

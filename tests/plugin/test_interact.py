@@ -39,7 +39,7 @@ class Bench:
     def pixel(self, x: float, y: float) -> np.ndarray:
         canvas = self.viewer.window._qt_viewer.canvas
         at = [canvas._map_canvas2world(p, canvas.view) for p in ((0, 0), (1, 0), (0, 1))]
-        origin, right, down = np.array(at)
+        origin, right, down = np.array(at)[:, -2:]
         step = np.column_stack([right - origin, down - origin])
         return np.linalg.solve(step, np.array([y, x]) - origin)
 
@@ -110,6 +110,21 @@ def test_hover_tells_name_type_and_value(bench: Bench, qtbot: Any) -> None:
     qtbot.waitUntil(lambda: bench.workspace.hovered == 0, timeout=2000)
     bench.workspace.hovered = None
     assert not line.visible
+
+
+def test_a_layer_with_a_time_axis_does_not_disturb(bench: Bench) -> None:
+    bench.viewer.add_points(np.zeros((3, 3)), name="frames")
+    bench.viewer.layers.selection.active = bench.tissue.layer
+    bench.click(31, 52)
+    np.testing.assert_array_equal(bench.workspace.selection, [53])
+
+
+def test_nothing_of_the_viewer_is_left(make_napari_viewer: Callable) -> None:
+    bench = Bench(make_napari_viewer(strict_qt="raise"))
+    bench.click(31, 52)
+    bench.interaction.start_lasso()
+    bench.interaction.close()
+    bench.tissue.close()
 
 
 def test_the_type_is_said_once(bench: Bench) -> None:
@@ -224,6 +239,10 @@ def test_the_rings_move_with_the_tissue(bench: Bench) -> None:
     rings = bench.viewer.layers[selection.NAME]
     np.testing.assert_array_equal(rings.data, 2 * bench.adata.obsm["spatial"][[3, 47], ::-1])
     assert rings.units == bench.tissue.layer.units
+    bench.viewer.layers.remove(bench.tissue.layer)
+    assert list(bench.viewer.layers) == []
+    bench.workspace.colour = Source("X", column="Gad1")
+    assert len(bench.viewer.layers[selection.NAME].data) == 2
     bench.workspace.open(bench.adata.copy())
     assert list(bench.viewer.layers) == [bench.tissue.layer]
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import anndata as ad
 import numpy as np
@@ -280,39 +280,3 @@ def test_close_leaves_nothing_behind(adata: ad.AnnData, workspace: Workspace) ->
     workspace.colour = GENE
     workspace.open(make_tissue())
     assert list(viewer.layers) == []
-
-
-def painted(viewer: object) -> np.ndarray:
-    """Canvas as drawn, colours of 0..255."""
-    return viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(int)
-
-
-@pytest.mark.parametrize("limit", [tissue.POINTS_LIMIT, 10])
-def test_the_picture_is_the_right_way_up(
-    make_napari_viewer: Callable, monkeypatch: pytest.MonkeyPatch, adata: ad.AnnData, limit: int
-) -> None:
-    monkeypatch.setattr(tissue, "POINTS_LIMIT", limit)
-    viewer, workspace = make_napari_viewer(show=True), Workspace()
-    view = TissueView(viewer, workspace)
-    workspace.open(adata)
-    viewer.canvas.overlays.scale_bar.visible = False
-    workspace.colour = TYPE
-    picture = painted(viewer)
-    red = picture[..., 0] - picture[..., 2] > 150
-    blue = picture[..., 2] - picture[..., 0] > 150
-    rows, columns = np.nonzero(red | blue)
-    assert np.nonzero(red)[1].max() <= np.nonzero(blue)[1].min() + 1  # Astro left of Neuron
-    middle_row, middle_column = (
-        (rows.min() + rows.max()) // 2,
-        (columns.min() + columns.max()) // 2,
-    )
-    top_left = (red | blue)[rows.min() : rows.min() + 40, columns.min() : columns.min() + 40]
-    assert not top_left.any()  # the corner without cells has small x and small y
-    assert red[middle_row:, :middle_column].any()
-
-    workspace.colour = BETA
-    view.layer.opacity = 1.0
-    picture = painted(viewer)
-    blueish = picture[..., 2] - picture[..., 0] > 60
-    reddish = picture[..., 0] - picture[..., 2] > 60
-    assert np.nonzero(blueish[150:])[1].mean() < np.nonzero(reddish[150:])[1].mean()

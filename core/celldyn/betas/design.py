@@ -12,6 +12,7 @@ from celldyn.betas.config import BetasConfig
 from celldyn.betas.diffusion import received_ligands_job
 from celldyn.betas.inputs import BetasInputs, Floats, Ints
 from celldyn.betas.modulators import Modulators, Pair
+from celldyn.betas.nested import scaled
 from celldyn.jobs import Job, Pace, Progress
 
 _SILENT = 1e-9
@@ -93,11 +94,12 @@ def design_job(inputs: BetasInputs, config: BetasConfig, section: int) -> Job[De
     gated = heard if inputs.active is None else heard * inputs.active[cells]
     m, xy = inputs.modulators, np.ascontiguousarray(inputs.xy[cells])
     ligands, tfl_ligands = _ligands(m.lr), _ligands(m.tfl)
-    received = yield from _received(inputs, config, xy, gated, ligands)
+    received = yield from scaled(_received(inputs, config, xy, gated, ligands), 0, 3)
     if gated is heard and set(tfl_ligands) <= set(ligands):
         received_tfl = received[:, [ligands.index(ligand) for ligand in tfl_ligands]]
     else:
-        received_tfl = yield from _received(inputs, config, xy, heard, tfl_ligands)
+        job = _received(inputs, config, xy, heard, tfl_ligands)
+        received_tfl = yield from scaled(job, 1, 3)
     whole = Design(
         cells=cells,
         modulators=m,
@@ -110,7 +112,7 @@ def design_job(inputs: BetasInputs, config: BetasConfig, section: int) -> Job[De
         tfl_ligands=tfl_ligands,
         received_tfl=received_tfl,
     )
-    varies = yield from _varies(whole)
+    varies = yield from scaled(_varies(whole), 2, 3)
     dropped = tuple(name for name, keep in zip(m.names, varies, strict=True) if not keep)
     return replace(whole, modulators=m.select(varies), dropped=dropped)
 

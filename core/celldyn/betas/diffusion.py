@@ -173,6 +173,17 @@ def neighbour_counts(
     (n_cells, n_types) DataFrame of float64 counts, columns "{type}_within" in sorted order; its
     index is that of `labels` if that is a Series.
     """
+    return run(neighbour_counts_job(xy, labels, radius, sections=sections), bar=False)
+
+
+def neighbour_counts_job(
+    xy: ArrayLike,
+    labels: ArrayLike,
+    radius: float,
+    *,
+    sections: Sequence[Any] | NDArray[Any] | None = None,
+) -> Job[pd.DataFrame]:
+    """Compute `neighbour_counts` block by block of cells, yielding between blocks."""
     import pandas as pd
 
     finder = NeighbourFinder.build(xy, sections)
@@ -181,13 +192,14 @@ def neighbour_counts(
         raise DataError(f"{len(codes)} labels for {finder.n_cells} cells", "give one per cell")
     counts = np.zeros((finder.n_cells, len(names)))
     start = 0
-    for stop, block in finder.blocks(radius):
-        rows = np.repeat(np.arange(stop - start), np.diff(block.indptr))
-        flat = np.bincount(
-            rows * len(names) + codes[block.indices], minlength=(stop - start) * len(names)
-        )
-        counts[start:stop] = flat.reshape(stop - start, len(names))
-        start = stop
+    with closing(finder.blocks(radius)) as blocks:
+        for stop, block in blocks:
+            rows = np.repeat(np.arange(stop - start), np.diff(block.indptr))
+            place = rows * len(names) + codes[block.indices]
+            flat = np.bincount(place, minlength=(stop - start) * len(names))
+            counts[start:stop] = flat.reshape(stop - start, len(names))
+            start = stop
+            yield Progress("neighbour counts", stop, finder.n_cells)
     index = labels.index if isinstance(labels, pd.Series) else None
     return pd.DataFrame(counts, columns=[f"{name}_within" for name in names], index=index)
 

@@ -98,16 +98,21 @@ class ProgramFeatures:
         cluster_labels
             (n_obs,) whole numbers: the labels, or their codes where labels are text.
         """
-        design, kept = self._design
-        self._name(kept)
+        kept = self._kept()
+        self._name(self._inputs.modulators.select(kept))
+        design = self._design[0][:, kept]
         codes, labels = self._inputs.cluster_codes, self._labels
         if all(isinstance(label, int) for label in labels):
             codes = np.array(labels, np.intp)[codes]
         return self.spatial_maps, design, self._inputs.y, codes
 
+    def _kept(self) -> NDArray[np.bool_]:
+        """Return which modulators have a column: those that vary in some section."""
+        return self._design[1]
+
     @cached_property
-    def _design(self) -> tuple[Floats, Modulators]:
-        """The (n_obs, n_modulators) design and its modulators: those that vary in some section."""
+    def _design(self) -> tuple[Floats, NDArray[np.bool_]]:
+        """The (n_obs, n_modulators) design of all modulators, and which vary in some section."""
         inputs, every = self._inputs, self._inputs.modulators
         whole = np.empty((inputs.n_obs, len(every)))
         varies = np.zeros(len(every), bool)
@@ -117,18 +122,18 @@ class ProgramFeatures:
             varies |= np.array([name not in gone for name in every.names], bool)
             cells = np.arange(len(design.cells))
             whole[design.cells] = replace(design, modulators=every).rows(cells)
-        return whole[:, varies], every.select(varies)
+        return whole, varies
 
     @property
     def train_df(self) -> pd.DataFrame:
         """The target and the design side by side, (n_obs, 1 + n_modulators)."""
         import pandas as pd
 
-        design, kept = self._design
+        kept = self._kept()
         return pd.DataFrame(
-            np.column_stack((self._inputs.y, design)),
+            np.column_stack((self._inputs.y, self._design[0][:, kept])),
             index=self.adata.obs_names,
-            columns=[self.target_gene, *kept.names],
+            columns=[self.target_gene, *self._inputs.modulators.select(kept).names],
         )
 
     @cached_property

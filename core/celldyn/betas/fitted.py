@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from celldyn.betas.features import ProgramFeatures
 from celldyn.betas.inputs import read_inputs
@@ -48,9 +49,16 @@ class FittedPrograms(ProgramFeatures):
             self.scores[key] = fitted.r2
             self.heldout_scores[key] = fitted.heldout_r2
             self.loss_dict[key] = []
-        kept = set(result.modulators)
-        every = self._inputs.modulators
-        self._name(every.select(np.array([name in kept for name in every.names], bool)))
+        self._name(self._inputs.modulators.select(self._kept()))
+        gone = dict.fromkeys(name for names in result.dropped.values() for name in names)
+        self.dropped_modulators = [name for name in gone if name not in result.modulators]
+
+    def _kept(self) -> NDArray[np.bool_]:
+        """Return which modulators have a column: once fitted, those that have betas."""
+        if self._result is None:
+            return super()._kept()
+        fitted = set(self._result.modulators)
+        return np.array([name in fitted for name in self._inputs.modulators.names], bool)
 
     @property
     def result(self) -> BetasResult:
@@ -141,7 +149,7 @@ class FittedPrograms(ProgramFeatures):
         NotFittedError
             Before `fit` or `load`.
         """
-        return save_model(self.result, self._inputs.modulators, save_dir)
+        return save_model(self.result, self._inputs.modulators.select(self._kept()), save_dir)
 
     def load(self, path: Path | str) -> None:
         """Take over a model that `export` wrote, and apply it to this data set.

@@ -14,6 +14,7 @@ from celldyn.betas.inputs import check_skipped
 from celldyn.betas.preparing import prepare
 from celldyn.betas.results import BetasResult
 from celldyn.betas.train import fit_job, refuse_networks
+from celldyn.errors import ConfigError
 from celldyn.jobs import Job, run
 
 if TYPE_CHECKING:
@@ -22,6 +23,22 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from celldyn.betas.grn_factory import Regulatory
+
+_OF_FIT = (
+    "num_epochs",
+    "threshold_lambda",
+    "learning_rate",
+    "batch_size",
+    "estimator",
+    "vision_model",
+    "score_threshold",
+    "l1_reg",
+    "skip_clusters",
+    "heldout_folds",
+    "standardise",
+    "ard_threshold",
+    "seed",
+)
 
 
 class SpatialCellularProgramsEstimator(FittedPrograms):
@@ -175,7 +192,11 @@ class SpatialCellularProgramsEstimator(FittedPrograms):
         score_threshold: float = 0.2,
         l1_reg: float = 1e-9,
         skip_clusters: Collection[int | str] | None = None,
-        **more: Any,  # noqa: ANN401
+        *,
+        heldout_folds: int = 5,
+        standardise: bool = True,
+        ard_threshold: float = 1e4,
+        seed: int = 0,
     ) -> None:
         """Fit every cluster, and fill `scores`, `heldout_scores`, `models` and `loss_dict`.
 
@@ -196,8 +217,14 @@ class SpatialCellularProgramsEstimator(FittedPrograms):
             Clusters whose R² is not above this keep the intercept only.
         skip_clusters
             Labels of clusters that are left out; their betas are 0.
-        **more
-            heldout_folds, standardise, ard_threshold, seed; as in `BetasConfig`.
+        heldout_folds
+            Blocks of tissue held out in turn; 0 for none.
+        standardise
+            Whether the lasso sees modulators on a common scale.
+        ard_threshold
+            ARD drops modulators whose precision exceeds this.
+        seed
+            Of everything random.
 
         Raises
         ------
@@ -214,12 +241,24 @@ class SpatialCellularProgramsEstimator(FittedPrograms):
             score_threshold=score_threshold,
             l1_reg=l1_reg,
             skip_clusters=skip_clusters,
-            **more,
+            heldout_folds=heldout_folds,
+            standardise=standardise,
+            ard_threshold=ard_threshold,
+            seed=seed,
         )
         run(job if pbar is None or pbar is False else _telling(job, pbar), bar=pbar is None)
 
     def fit_job(self, **parameters: Any) -> Job[BetasResult]:  # noqa: ANN401
-        """Return the job that `fit` runs; takes the same parameters but `pbar`."""
+        """Return the job that `fit` runs; takes the same parameters but `pbar`.
+
+        Raises
+        ------
+        ConfigError
+            If a parameter is out of its bounds, or is one of the constructor.
+        """
+        for name in parameters:
+            if name not in _OF_FIT:
+                raise ConfigError(f"{name} is no parameter of fit", f"use {', '.join(_OF_FIT)}")
         config: BetasConfig = self.config.replace(**{"num_epochs": 100, **parameters})
         refuse_networks(config)
         check_skipped(config, self._inputs.clusters)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -152,7 +152,7 @@ class NeighbourFinder:
 
     def blocks(
         self, radius: float, pairs_per_block: int = PAIRS_PER_BLOCK
-    ) -> Iterator[tuple[int, csr_array]]:
+    ) -> Generator[tuple[int, csr_array], None, None]:
         """Yield (stop, distances) for consecutive blocks of cells.
 
         Each block is a CSR matrix (stop - start, n_cells) with sorted columns; no more than one

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celldyn.data.expression import matrix_of
+from celldyn.data.genes import matrix_of
 from celldyn.errors import DataError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from celldyn.betas.inputs import Floats
 from celldyn.betas.modulators import Modulators
 from celldyn.betas.results import BetasResult
 from celldyn.betas.stored import describe, restore
-from celldyn.errors import FileFormatError
+from celldyn.errors import DataError, FileFormatError
 from celldyn.persist import load_tensors, save_tensors
 
 FORMAT = "celldyn.betas"
@@ -38,6 +38,8 @@ def load_model(path: Path | str) -> tuple[BetasResult, Modulators]:
     ------
     FileFormatError
         If it is not a file that `save_model` wrote.
+    DataError
+        If a later version wrote it.
     """
     tensors, header = load_tensors(path)
     try:
@@ -53,6 +55,8 @@ def load_model(path: Path | str) -> tuple[BetasResult, Modulators]:
         result = restore(header, coefficients, np.empty((0, coefficients.shape[1])))
         if list(result.modulators) != modulators.names:
             raise ValueError("modulators")
+    except DataError:  # written by a later version: a sentence of its own
+        raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise FileFormatError(
             f"{Path(path).name} is not an exported spatial-betas model",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +14,9 @@ from celldyn.betas.folds import spatial_folds
 from celldyn.betas.gram import Gram, gram_job
 from celldyn.betas.group_lasso import group_lasso_job
 from celldyn.betas.inputs import Floats, Ints
-from celldyn.jobs import Job, Progress
+from celldyn.betas.nested import scaled
+from celldyn.jobs import Job
 
-T = TypeVar("T")
 Linear = tuple[float, Floats]
 
 
@@ -66,34 +64,21 @@ def seed_job(X: Floats, y: Floats, groups: Ints, xy: Floats, config: BetasConfig
 
     Yields
     ------
-    Progress whose `done` counts fits out of 1 + `heldout_folds`.
+    Progress over the cross products, the model, and one model for each fold.
     """
     folds = spatial_folds(xy, config.heldout_folds, config.seed)
-    total = 1 + len(folds)
+    total = 2 + len(folds)  # the cross products, the model, and one model a fold
     if config.estimator == "lasso":
         trainer = yield from _lasso(X, y, groups, folds, config)
     else:
         trainer = _on_rows(X, y, folds, config)
-    intercept, coef = yield from scaled(trainer(None, None), 0, total)
+    intercept, coef = yield from scaled(trainer(None, None), 1, total)
     predicted = np.empty(len(y))
     for k, fold in enumerate(folds):
-        b0, b = yield from scaled(trainer(k, coef), 1 + k, total)
+        b0, b = yield from scaled(trainer(k, coef), 2 + k, total)
         predicted[fold] = b0 + X[fold] @ b
     heldout = r_squared(y, predicted) if folds else float("nan")
     return SeedFit(intercept, coef, r_squared(y, intercept + X @ coef), heldout)
-
-
-def scaled(job: Job[T], done: float, total: float, message: str | None = None) -> Job[T]:
-    """Run a job as one unit of a larger one, under its own message or the one given."""
-    with closing(job):
-        while True:
-            try:
-                step = next(job)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            said = step.message if message is None else message
-            yield Progress(step.stage, done + (step.fraction or 0.0), total, said)
 
 
 _Trainer = Callable[[int | None, Floats | None], Job[Linear]]
@@ -104,8 +89,10 @@ def _lasso(
 ) -> Job[_Trainer]:
     """Return what fits the lasso on all cells, or on all but a fold, from one pass over them."""
     parts: list[Gram] = []
-    for rows in folds or [np.arange(len(y))]:
-        part = yield from scaled(gram_job(X[rows], y[rows]), 0, 1 + len(folds))
+    pieces = folds or [np.arange(len(y))]
+    for k, rows in enumerate(pieces):
+        job = scaled(gram_job(X[rows], y[rows]), k, len(pieces))
+        part = yield from scaled(job, 0, 2 + len(folds))
         parts.append(part)
     whole = sum(parts[1:], start=parts[0])
 

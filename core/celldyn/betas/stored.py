@@ -80,6 +80,8 @@ def read_result(adata: AnnData, gene: str) -> BetasResult:
     try:
         info = home[name]
         return restore(info, np.asarray(info["coefficients"], np.float64), values)
+    except DataError:  # a sentence of our own, though a ValueError too
+        raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"the betas of {gene} are damaged", "fit again") from error
 
@@ -108,6 +110,8 @@ def restore(info: Mapping[str, Any], coefficients: Floats, values: Floats) -> Be
 
     Raises
     ------
+    DataError
+        If a later version wrote it.
     KeyError, TypeError, ValueError
         If the description is damaged or does not fit the arrays.
     """

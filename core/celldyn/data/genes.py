@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 _BLOCK_BYTES = 1 << 26
-_SCAN_ABOVE = 20_000_000
-_CSC_UP_TO = 1 << 29
-_CACHE = "_celldyn_columns"
 
 
 def find_gene(adata: AnnData, name: str) -> str:
@@ -159,9 +155,6 @@ def blocks(matrix: Any) -> Iterator[Any]:  # noqa: ANN401
 def gene_column(adata: AnnData, gene: str, layer: str | None = None) -> NDArray[np.float32]:
     """Return the expression of one gene in every cell, fast enough to colour by it.
 
-    A matrix stored by rows gets a copy stored by columns on the second call, which lives as long
-    as the matrix does and is made anew when its values have changed.
-
     Parameters
     ----------
     adata
@@ -188,13 +181,15 @@ def single_column(matrix: Any, at: int) -> NDArray[np.float32]:  # noqa: ANN401
     """Return one column of any matrix: (n_rows,) float32."""
     if isinstance(matrix, np.ndarray):
         return np.array(matrix[:, at], np.float32)
-    if getattr(matrix, "format", "") == "csr" and hasattr(matrix, "check_format"):
-        matrix = _by_column(matrix)
-        if matrix.format == "csr":
-            return _scan(matrix, at)
-    if hasattr(matrix, "check_format"):
+    in_memory, layout = hasattr(matrix, "check_format"), getattr(matrix, "format", "")
+    if layout == "csr" and in_memory:
+        return _scan(matrix.indices, matrix.data, matrix.indptr, at, piece=1 << 18)
+    if layout == "csr":
+        group = matrix.group
+        return _scan(group["indices"], group["data"], group["indptr"][:], at, piece=1 << 22)
+    if in_memory:
         return _dense_column(matrix.tocsc(), at)
-    if hasattr(matrix, "format"):  # sparse, on disk
+    if layout:
         return columns_of(matrix, np.array([at])).ravel().astype(np.float32)
     return np.asarray(matrix[:, at], np.float32)
 
@@ -206,36 +201,24 @@ def _dense_column(csc: Any, at: int) -> NDArray[np.float32]:  # noqa: ANN401
     return out
 
 
-def _scan(csr: Any, at: int) -> NDArray[np.float32]:  # noqa: ANN401
-    found = np.flatnonzero(csr.indices == at)
-    rows = np.searchsorted(csr.indptr, found, side="right") - 1
-    return np.bincount(rows, csr.data[found], csr.shape[0]).astype(np.float32)
+def _scan(
+    indices: Any,  # noqa: ANN401
+    data: Any,  # noqa: ANN401
+    indptr: NDArray[np.integer],
+    at: int,
+    *,
+    piece: int,
+) -> NDArray[np.float32]:
+    """Return one column of a matrix stored by rows, from looking through its column indices.
 
-
-@dataclass(slots=True)
-class _Cache:
-    """The columns of one matrix, and what its values looked like when they were copied."""
-
-    mark: tuple[int, int, bytes]
-    csc: Any = None
-
-
-def _by_column(csr: Any) -> Any:  # noqa: ANN401
-    """Return the matrix by columns; the matrix itself where a copy is not worth its price yet."""
-    mark = _mark(csr)
-    cache = getattr(csr, _CACHE, None)
-    if cache is None or cache.mark != mark:
-        cache = _Cache(mark)
-        setattr(csr, _CACHE, cache)  # lives and dies with the matrix
-        if csr.nnz > _SCAN_ABOVE:  # the first picture does not wait for the copy
-            return csr
-    if csr.nnz > _CSC_UP_TO:
-        return csr
-    if cache.csc is None:
-        cache.csc = csr.tocsc()
-    return cache.csc
-
-
-def _mark(csr: Any) -> tuple[int, int, bytes]:  # noqa: ANN401
-    step = max(csr.nnz // 1024, 1)
-    return csr.data.ctypes.data, csr.nnz, csr.data[::step].tobytes()
+    In memory, pieces that stay in the processor's cache make that as fast as memory is read,
+    which spares a copy of the matrix stored by columns; on disk they bound the memory.
+    """
+    places, values = [np.empty(0, np.intp)], [np.empty(0, np.float32)]
+    for start in range(0, indices.shape[0], piece):
+        found = np.flatnonzero(indices[start : start + piece] == at)
+        if found.size:
+            places.append(found + start)
+            values.append(data[start : start + piece][found])
+    rows = np.searchsorted(indptr, np.concatenate(places), side="right") - 1
+    return np.bincount(rows, np.concatenate(values), len(indptr) - 1).astype(np.float32)

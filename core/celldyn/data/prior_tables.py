@@ -144,8 +144,8 @@ def rename_columns(
 def clean_names(table: pd.DataFrame, columns: Iterable[str], what: str) -> pd.DataFrame:
     """Return the rows in which none of these columns is empty, names stripped of blanks."""
     for column in columns:
-        table[column] = table[column].fillna("").astype(str).str.strip()
-        table = table[table[column] != ""]
+        names = table[column].fillna("").astype(str).str.strip()
+        table = table.assign(**{column: names})[names != ""]
     if table.empty:
         raise PriorError(f"the {what} table names no gene in any row", "check its columns")
     return table.reset_index(drop=True)

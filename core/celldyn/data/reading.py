@@ -56,14 +56,18 @@ def read(path: Path | str, *, backed: bool = False, table: str | None = None) ->
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*names are not unique", UserWarning)
         adata = _read(path, found, backed=backed, table=table)
-        try:
-            check_table(adata)
-            adopt_coordinates(adata)
-        except BaseException:
-            if adata.isbacked:
-                adata.file.close()
-            raise
+        _check(adata)
     return adata
+
+
+def _check(adata: AnnData) -> None:
+    try:
+        check_table(adata)
+        adopt_coordinates(adata)
+    except BaseException:
+        if adata.isbacked:
+            adata.file.close()
+        raise
 
 
 def _read(path: Path, found: Format, *, backed: bool, table: str | None) -> AnnData:

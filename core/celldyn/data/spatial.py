@@ -204,7 +204,7 @@ def set_section_key(adata: AnnData, key: str | None) -> None:
 
 def side_by_side(
     xy: NDArray[np.float64],
-    sections: pd.Series | pd.Categorical | Sequence[Any],
+    sections: pd.Series | pd.Categorical | NDArray[Any] | Sequence[Any],
     gap: float = 0.05,
 ) -> NDArray[np.float64]:
     """Lay sections out in a row, so that those with the same coordinates do not overlap.

@@ -50,10 +50,10 @@ class _Peek:
 
 def read_tables(path: Path) -> AnnData:
     """Read one table, or two in one folder, of cells; see `celldyn.data.read`."""
-    whole, matrix = _choose(path)
-    if matrix is None:
-        return guarded(whole.path, lambda: _from_one(whole.path))
-    return guarded(path, lambda: _from_two(whole.path, matrix.path))
+    cells, genes = _choose(path)
+    if genes is None:
+        return guarded(cells.path, lambda: _from_one(cells.path))
+    return guarded(path, lambda: _from_two(cells.path, genes.path))
 
 
 def _choose(path: Path) -> tuple[_Peek, _Peek | None]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -56,6 +57,7 @@ def _finished(adata: AnnData, folder: Path) -> AnnData:
 def _read_matrix(place: Path) -> AnnData:
     from anndata import AnnData
     from scipy.io import mmread
+    from scipy.sparse import csr_matrix
 
     barcodes = _table(_need(place, "barcodes.tsv"))[0]
     features = _table(_need(place, "features.tsv", "genes.tsv"))
@@ -63,7 +65,7 @@ def _read_matrix(place: Path) -> AnnData:
     _check_header(matrix, len(features), len(barcodes))
     symbols = features[1 if features.shape[1] > 1 else 0]
     var = pd.DataFrame({"gene_ids": features[0].to_numpy()}, index=pd.Index(symbols.to_numpy()))
-    counts = mmread(matrix).T.tocsr().astype(np.float32)
+    counts = csr_matrix(mmread(matrix).T, dtype=np.float32)
     adata = AnnData(X=counts, obs=pd.DataFrame(index=barcodes.to_numpy()), var=var)
     if features.shape[1] < 3:
         return adata
@@ -108,16 +110,18 @@ def _check_header(file: Path, n_genes: int, n_cells: int) -> None:
 
 
 def _add_coordinates(adata: AnnData, folder: Path) -> None:
-    for place in (folder / "spatial", folder.parent / "spatial", folder, folder.parent):
-        for file in sorted(place.glob("tissue_positions*")):
-            return _place(adata, _positions(file))
-    for place in (folder, folder.parent):
-        for file in sorted(place.glob("cells.csv*")):  # Xenium, in µm
-            _place(adata, pd.read_csv(file, index_col=0))
-            if keys.SPATIAL.name in adata.obsm:
-                set_unit(adata, 1.0)
-            return None
-    return None
+    outs = (folder, folder.parent)
+    spots = _first((*(place / "spatial" for place in outs), *outs), "tissue_positions*")
+    if spots is not None:
+        _place(adata, _positions(spots))
+        return
+    cells = _first(outs, "cells.csv*")  # Xenium, in µm
+    if cells is not None and _place(adata, pd.read_csv(cells, index_col=0)):
+        set_unit(adata, 1.0)
+
+
+def _first(places: Iterable[Path], pattern: str) -> Path | None:
+    return next((file for place in places for file in sorted(place.glob(pattern))), None)
 
 
 def _positions(file: Path) -> pd.DataFrame:
@@ -129,13 +133,15 @@ def _positions(file: Path) -> pd.DataFrame:
     return pd.read_csv(file, header=None, names=list(_LIST_COLUMNS), index_col=0)
 
 
-def _place(adata: AnnData, table: pd.DataFrame) -> None:
+def _place(adata: AnnData, table: pd.DataFrame) -> bool:
+    """Put the coordinates of a table on the cells it names; say whether it had any."""
     pair = pair_of(table)
-    if pair is None or not adata.obs_names.isin(table.index.astype(str)).any():
-        return
     table.index = table.index.astype(str)
-    here: Any = table[~table.index.duplicated()].reindex(adata.obs_names)
+    if pair is None or not adata.obs_names.isin(table.index).any():
+        return False
+    here = table[~table.index.duplicated()].reindex(adata.obs_names)
     adata.obsm[keys.SPATIAL.name] = here[list(pair)].to_numpy(float)
     for name in ("in_tissue", "array_row", "array_col"):
         if name in here:
             adata.obs[name] = here[name].to_numpy()
+    return True
