@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.linear_model import Lasso
 from threadpoolctl import threadpool_limits
 
-from celldyn.betas.group_lasso import group_lasso
+from celldyn.betas.lasso import group_lasso
 
 N_CELLS, N_COLUMNS = 3333, 460
 LAM, L1 = 1e-6, 1e-9

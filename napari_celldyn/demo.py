@@ -1,4 +1,4 @@
-"""The main job, done in a window: open a tissue, fit a gene, show its coefficients on the cells."""
+"""The main job, in a window: open a tissue, fit a gene, show its coefficients on the cells."""
 
 from __future__ import annotations
 
@@ -92,9 +92,7 @@ def _side_by_side(left: QDockWidget, right: QDockWidget) -> None:
 class _Outcome:
     """What happens when the window stands, and when the fit has ended."""
 
-    def __init__(
-        self, viewer: napari.Viewer, options: argparse.Namespace, *, ends: bool
-    ) -> None:
+    def __init__(self, viewer: napari.Viewer, options: argparse.Namespace, *, ends: bool) -> None:
         self._viewer, self._options, self._ends = viewer, options, ends
         self.types: Source | None = None
         self.status = 0

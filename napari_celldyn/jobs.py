@@ -228,7 +228,8 @@ class JobRunner(QObject):
         return JobState.DONE, None
 
     def _end(self, number: int, state: JobState, failure: Failure | None = None) -> None:
-        entry = self._live.pop(number)
+        if (entry := self._live.pop(number, None)) is None:  # shut down while it was written
+            return
         entry.worker.release()
         self._active.discard(number)
         if number in self._waiting:

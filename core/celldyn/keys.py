@@ -51,7 +51,7 @@ BETAS = Key(
     "obsm",
     "betas_{gene}",
     "betas",
-    "(n_obs, 1 + n_modulators) float64 coefficients of one target gene; NaN where not fitted",
+    "(n_obs, 1 + n_modulators) float64 coefficients of one target gene; 0 where skipped",
 )
 BETAS_INFO = Key(
     "uns",

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from celldyn import keys
 from celldyn.errors import CelldynError
@@ -92,11 +93,10 @@ class BetaResults(QWidget):
         genes = sorted(name.removeprefix(prefix) for name in info if name.startswith(prefix))
         genes = [gene.replace("%2F", "/") for gene in genes]
         held = self.gene.currentText()
-        self.gene.blockSignals(True)
-        self.gene.clear()
-        self.gene.addItems(genes)
-        self.gene.setCurrentText(held)
-        self.gene.blockSignals(False)
+        with signals_blocked(self.gene):
+            self.gene.clear()
+            self.gene.addItems(genes)
+            self.gene.setCurrentText(held)
         self.setVisible(bool(genes))
         self._show_gene(self.gene.currentText())
 
@@ -140,8 +140,8 @@ class BetaResults(QWidget):
         )
 
     def _show_cloud(self) -> None:
-        from napari_celldyn.widgets.figure_window import FigureWindow
         from celldyn.plots.betas import result_cloud
+        from napari_celldyn.widgets.figure_window import FigureWindow
 
         if self.result is None:
             return

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
-
 from superqt import QCollapsible
 
 from celldyn import keys
 from celldyn.betas.config import BetasConfig
-from celldyn.errors import CelldynError
+from celldyn.errors import CelldynError, ConfigError
 from napari_celldyn.session import session
 from napari_celldyn.widgets.beta_results import BetaResults
 from napari_celldyn.widgets.betas_source import FIELDS, BetasSource
@@ -24,7 +23,7 @@ from napari_celldyn.widgets.sentence import ErrorSentence
 if TYPE_CHECKING:
     from napari import Viewer
 
-    from celldyn.betas import BetasInputs, BetasResult
+    from celldyn.betas import BetasResult, Found
     from celldyn.data import Source
     from napari_celldyn.handle import JobHandle
 
@@ -115,9 +114,9 @@ class BetasWidget(QScrollArea):
         column = self.source.labels.currentText()
         return Source("obs", key=column) if column else None
 
-    def find_modulators(self) -> BetasInputs | None:
+    def find_modulators(self) -> Found | None:
         """Say what would modulate the gene, or why it cannot be modelled."""
-        from celldyn.betas import prepare
+        from celldyn.betas import find_modulators
 
         self._finding.stop()
         self.found.clear()
@@ -125,41 +124,44 @@ class BetasWidget(QScrollArea):
         if self._workspace.adata is None or not self.source.gene.text().strip():
             return None
         try:
-            inputs = prepare(self._workspace.adata, self.config())
+            found = find_modulators(self._workspace.adata, self.config())
         except CelldynError as error:
             self.sentence.say(str(error))
             return None
-        self.found.setText(_in_words(inputs))
-        self.found.setToolTip("\n".join(inputs.modulators.names[:200]))
-        return inputs
+        self.found.setText(_in_words(found))
+        self.found.setToolTip("\n".join(found.modulators.names[:200]))
+        return found
 
     # --- running ------------------------------------------------------------------------------
 
     def run(self) -> JobHandle | None:
         """Start the fit in the background; None, and a sentence, if it cannot be started."""
-        from celldyn.betas import fit_job
-
-        if not self.source.gene.text().strip():
-            self.sentence.say("No target gene is chosen; type a part of its name.")
-            return None
-        inputs = self.find_modulators()
-        if inputs is None:
-            return None
-        config = self.config()
+        self.sentence.say("")
         try:
-            handle = self._runner.submit(
-                f"Betas of {inputs.target}",
-                lambda: fit_job(inputs, config),
-                system="betas",
-                writes={keys.BETAS.path(gene=inputs.target)},
-                on_result=self._write,
-            )
+            handle = self._submit()
         except CelldynError as error:
             self.sentence.say(str(error))
             return None
         self._show_card(handle)
         self.board.follow(handle)
         return handle
+
+    def _submit(self) -> JobHandle:
+        from celldyn.betas import fit_job, prepare
+        from celldyn.betas.train import refuse_networks
+
+        if not self.source.gene.text().strip():
+            raise ConfigError("no target gene is chosen", "type a part of its name")
+        config = self.config()
+        refuse_networks(config)
+        inputs = prepare(self._workspace.require(), config)
+        return self._runner.submit(
+            f"Betas of {inputs.target}",
+            lambda: fit_job(inputs, config),
+            system="betas",
+            writes={keys.BETAS.path(gene=inputs.target)},
+            on_result=self._write,
+        )
 
     def _write(self, result: BetasResult) -> None:
         from celldyn.betas import write_result
@@ -188,9 +190,9 @@ class BetasWidget(QScrollArea):
     # --- following ----------------------------------------------------------------------------
 
     def _on_data(self) -> None:
-        self.run_button.setEnabled(self._workspace.adata is not None)
-        self.sentence.say("" if self._workspace.adata is not None else
-                          "No tissue is open; open an .h5ad or .zarr file, or a sample.")  # fmt: skip
+        there = self._workspace.adata is not None
+        self.run_button.setEnabled(there)
+        self.sentence.say("" if there else "No tissue is open; open a file or a sample.")
         self.found.clear()
         self.board.clear()
 
@@ -198,17 +200,17 @@ class BetasWidget(QScrollArea):
         self._finding.start()
 
 
-def _in_words(inputs: BetasInputs) -> str:
-    m = inputs.modulators
+def _in_words(found: Found) -> str:
+    m = found.modulators
     parts = [f"{len(m.regulators)} regulators"]
     if m.lr:
         parts.append(f"{len(m.lr)} ligand–receptor pairs")
     if m.tfl:
         parts.append(f"{len(m.tfl)} ligand–TF pairs")
-    where = f"{len(inputs.clusters)} cell types"
-    if len(inputs.sections) > 1:
-        where += f" in each of {len(inputs.sections)} sections"
-    return " ".join([f"Found {', '.join(parts)}; {where}.", *inputs.notes])
+    where = f"{len(found.clusters)} cell types"
+    if len(found.sections) > 1:
+        where += f" in each of {len(found.sections)} sections"
+    return " ".join([f"Found {', '.join(parts)}; {where}.", *found.notes])
 
 
 def _heading(text: str) -> QLabel:

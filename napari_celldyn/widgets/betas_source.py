@@ -15,8 +15,9 @@ from qtpy.QtWidgets import (
     QPushButton,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
-from celldyn.errors import CelldynError, DataError
+from celldyn.errors import CelldynError
 from napari_celldyn.widgets.gene_edit import GeneEdit
 from napari_celldyn.widgets.listen import listen
 from napari_celldyn.widgets.path_edit import PathEdit
@@ -42,7 +43,7 @@ GRN_BESIDE, LR_BESIDE = "grn.csv", "ligand_receptor.csv"
 """Networks of these names beside the tissue's file are taken unasked."""
 
 _TABLES = "Tables (*.csv *.tsv *.parquet)"
-_X = "X"
+_X, ALL_ALIKE = "X", "(all cells alike)"
 
 
 class BetasSource(QWidget):
@@ -116,13 +117,12 @@ class BetasSource(QWidget):
         from celldyn.data import section_key
 
         adata = self._workspace.require()
-        layer = self.layer.currentText()
         names = [name.strip() for name in self.regulators.text().split(",")]
         return {
             "target_gene": self.gene.text().strip(),
-            "cluster_annot": self.labels.currentText(),
+            "cluster_annot": self.labels.currentData(),
             "section_key": section_key(adata),
-            "layer": None if layer == _X else layer,
+            "layer": self.layer.currentData(),
             "regulators": [name for name in names if name] or None,
             "colinks_path": self.grn.text(),
             "use_ligands": self.ligands.isChecked(),
@@ -148,16 +148,15 @@ class BetasSource(QWidget):
             self.failed.emit(str(error))
 
     def _propose_regulators(self) -> None:
+        from celldyn.betas.inputs import codes_of
         from celldyn.betas.propose import propose_regulators
-        from celldyn.data import find_gene, labels
+        from celldyn.data import find_gene
 
         adata, asked = self._workspace.require(), self.values()
-        if not asked["cluster_annot"]:
-            raise DataError("no obs column can serve as cell types", "annotate cells first")
         found = propose_regulators(
             adata,
             find_gene(adata, asked["target_gene"]),
-            labels(adata, asked["cluster_annot"]).codes,
+            codes_of(adata, asked["cluster_annot"])[0],
             layer=asked["layer"],
         )
         self.regulators.setText(", ".join(found))
@@ -184,8 +183,9 @@ class BetasSource(QWidget):
 
         layers = [] if adata is None else [str(name) for name in adata.layers]
         has_x = adata is not None and adata.X is not None
-        _refill(self.labels, [] if adata is None else propose_labels(adata))
-        _refill(self.layer, ([_X] if has_x else []) + layers)
+        columns = [] if adata is None else propose_labels(adata)
+        _refill(self.labels, {**{name: name for name in columns}, ALL_ALIKE: None})
+        _refill(self.layer, {**({_X: None} if has_x else {}), **{name: name for name in layers}})
 
     def _take_networks_beside(self) -> None:
         path = self._workspace.path
@@ -205,11 +205,11 @@ def _combo(tip: str) -> QComboBox:
     return combo
 
 
-def _refill(combo: QComboBox, names: list[str]) -> None:
+def _refill(combo: QComboBox, choices: dict[str, str | None]) -> None:
     held = combo.currentText()
-    combo.blockSignals(True)
-    combo.clear()
-    combo.addItems(names)
-    if held in names:
-        combo.setCurrentText(held)
-    combo.blockSignals(False)
+    with signals_blocked(combo):
+        combo.clear()
+        for name, value in choices.items():
+            combo.addItem(name, value)
+        if held in choices:
+            combo.setCurrentText(held)

@@ -30,11 +30,11 @@ class FrameModel(QAbstractTableModel):
         self._frame = frame
         self.endResetModel()
 
-    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
+    def rowCount(self, parent: QModelIndex | None = None) -> int:
         """Qt: rows."""
         return 0 if parent is not None and parent.isValid() else len(self._frame)
 
-    def columnCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802
+    def columnCount(self, parent: QModelIndex | None = None) -> int:
         """Qt: columns."""
         return 0 if parent is not None and parent.isValid() else self._frame.shape[1]
 
@@ -53,7 +53,7 @@ class FrameModel(QAbstractTableModel):
             return int(side | Qt.AlignmentFlag.AlignVCenter)
         return None
 
-    def headerData(  # noqa: N802
+    def headerData(
         self, section: int, orientation: Qt.Orientation, role: int = _ROLE.DisplayRole
     ) -> Any:  # noqa: ANN401
         """Qt: the name of a column."""

@@ -12,7 +12,7 @@ from celldyn.betas import (
     SpatialCellularProgramsEstimator,
 )
 from celldyn.betas.folds import spatial_folds
-from celldyn.betas.group_lasso import group_lasso
+from celldyn.betas.lasso import group_lasso
 
 
 def test_known_coefficients_come_back():

@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning as SklearnWarning
 from sklearn.linear_model import ARDRegression, BayesianRidge
 
 from celldyn.betas.bayes import ard_job, bayesian_ridge_job
-from celldyn.betas.group_lasso import ConvergenceWarning
+from celldyn.betas.lasso import ConvergenceWarning
 from celldyn.errors import ConfigError, DataError
 from celldyn.jobs import Progress, run
 

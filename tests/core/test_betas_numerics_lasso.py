@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Lasso
 
 from celldyn.betas.gram import Gram
-from celldyn.betas.group_lasso import (
+from celldyn.betas.lasso import (
     ConvergenceWarning,
     group_lasso,
     group_lasso_job,

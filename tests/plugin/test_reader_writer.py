@@ -15,6 +15,7 @@ from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QApplication, QMessageBox
 
 from celldyn.data import Source, samples
+from celldyn.data import write as save
 from celldyn.errors import CelldynError
 from napari_celldyn.opening import first_colour, saves_in_place
 from napari_celldyn.reader import get_reader, open_in_viewer, read_layers
@@ -79,7 +80,7 @@ def test_viewer_open_lands_once_and_again_replaces(viewer, h5ad, tmp_path):
     assert session(viewer).workspace.path == h5ad
     assert not session(viewer).workspace.unsaved
     assert session(viewer).workspace.colour == Source("obs", "cell_type")
-    tissue(25).write_zarr(tmp_path / "other.zarr")
+    save(tissue(25), tmp_path / "other.zarr")
     viewer.open(tmp_path / "other.zarr", plugin=PLUGIN)
     assert_landed(viewer, 25)
 
@@ -131,7 +132,7 @@ def test_samples_land_without_a_second_layer(viewer, name):
 
 
 def test_get_reader_takes_tissues_and_leaves_the_rest(h5ad, tmp_path):
-    tissue().write_zarr(tmp_path / "t.zarr")
+    save(tissue(), tmp_path / "t.zarr")
     image = zarr.open_group(tmp_path / "image.zarr", mode="w", zarr_format=2)
     image.attrs["multiscales"] = [{"version": "0.4"}]
     points = tmp_path / "points.csv"

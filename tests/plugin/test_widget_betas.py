@@ -123,7 +123,7 @@ def test_saved_and_reopened_the_betas_are_shown_again(dock, qtbot, tmp_path):
 
 @pytest.mark.parametrize(
     ("gene", "says"),
-    [("Nonesuch", "'Nonesuch' is not among"), ("", "No target gene is chosen")],
+    [("Nonesuch", "'Nonesuch' is not among"), ("", "no target gene is chosen")],
 )
 def test_a_gene_that_is_not_there_is_one_sentence(dock, qtbot, gene, says):
     before = set(workspace(dock).adata.obsm)
@@ -152,12 +152,8 @@ def test_a_wrong_network_is_one_sentence(dock, qtbot, tmp_path, name, content, s
 def test_neural_epochs_are_refused_with_a_sentence(dock, qtbot):
     choose(dock, qtbot, "Target1")
     dock.form.set_value(BetasConfig(target_gene="Target1", num_epochs=5))
-    handle = click_run(dock, qtbot)
-    if handle is not None:
-        finish(handle, qtbot)
-        assert handle.state is JobState.FAILED
-    said = handle.error if handle is not None else dock.sentence.text()
-    assert "num_epochs=0" in said
+    assert click_run(dock, qtbot) is None
+    assert "num_epochs=0" in dock.sentence.text()
 
 
 def test_a_second_run_of_the_same_gene_is_refused_while_the_first_runs(dock, qtbot):

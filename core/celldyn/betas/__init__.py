@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from celldyn.betas.diffusion import neighbour_counts, received_ligands
     from celldyn.betas.gram import Gram
     from celldyn.betas.grn_factory import RegulatoryFactory
-    from celldyn.betas.group_lasso import group_lasso_job
     from celldyn.betas.inputs import BetasInputs
+    from celldyn.betas.lasso import group_lasso, group_lasso_job
     from celldyn.betas.maps import density_maps, distance_maps
     from celldyn.betas.model import SpatialCellularProgramsEstimator
     from celldyn.betas.neighbours import radius_graph
-    from celldyn.betas.preparing import prepare
+    from celldyn.betas.preparing import Found, find_modulators, prepare
     from celldyn.betas.propose import propose_labels, propose_regulators, propose_target
     from celldyn.betas.results import BetasResult, ClusterFit
     from celldyn.betas.stored import read_result, write_result
@@ -30,6 +30,7 @@ _HOME = {
     "BetasInputs": "inputs",
     "BetasResult": "results",
     "ClusterFit": "results",
+    "Found": "preparing",
     "Gram": "gram",
     "RegulatoryFactory": "grn_factory",
     "SpatialCellularProgramsEstimator": "model",
@@ -37,9 +38,11 @@ _HOME = {
     "bayesian_ridge_job": "bayes",
     "density_maps": "maps",
     "distance_maps": "maps",
+    "find_modulators": "preparing",
     "fit": "train",
     "fit_job": "train",
-    "group_lasso_job": "group_lasso",
+    "group_lasso": "lasso",
+    "group_lasso_job": "lasso",
     "neighbour_counts": "diffusion",
     "prepare": "preparing",
     "propose_labels": "propose",
@@ -56,6 +59,7 @@ __all__ = [
     "BetasInputs",
     "BetasResult",
     "ClusterFit",
+    "Found",
     "Gram",
     "RegulatoryFactory",
     "SpatialCellularProgramsEstimator",
@@ -63,8 +67,10 @@ __all__ = [
     "bayesian_ridge_job",
     "density_maps",
     "distance_maps",
+    "find_modulators",
     "fit",
     "fit_job",
+    "group_lasso",
     "group_lasso_job",
     "neighbour_counts",
     "prepare",

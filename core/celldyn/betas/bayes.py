@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.linalg import LinAlgError, cholesky, eigh, solve_triangular
 
 from celldyn.betas.gram import Gram, gram_job
-from celldyn.betas.group_lasso import ConvergenceWarning
+from celldyn.betas.lasso import ConvergenceWarning
 from celldyn.betas.neighbours import Floats, Ints
 from celldyn.errors import ConfigError
 from celldyn.jobs import Job, Pace, Progress

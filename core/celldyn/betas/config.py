@@ -19,10 +19,10 @@ class BetasConfig(Config):
     """
 
     target_gene: str = param(..., "Gene whose expression is modelled.", min_length=1)
-    cluster_annot: str = param(
-        "cell_type_int", "obs column of cell types; each type gets a model of its own.",
-        min_length=1,
-    )  # fmt: skip
+    cluster_annot: str | None = param(
+        "cell_type_int",
+        "obs column of cell types; each has a model of its own; with none all share one.",
+    )
     section_key: str | None = param(
         None, "obs column naming the section of each cell; sections are fitted one by one."
     )

@@ -93,8 +93,8 @@ def read_inputs(
 ) -> BetasInputs:
     """Read the arrays of a model whose modulators are known; raises as `prepare` does."""
     names = NameMap(adata.var_names)
-    cluster_codes, clusters = _codes(adata, config.cluster_annot)
-    section_codes, sections = _codes(adata, config.section_key)
+    cluster_codes, clusters = codes_of(adata, config.cluster_annot)
+    section_codes, sections = codes_of(adata, config.section_key)
     features = modulators.features
     y, levels = _read(adata, names, target, features, config.layer)
     return BetasInputs(
@@ -114,7 +114,7 @@ def read_inputs(
     )
 
 
-def _codes(adata: AnnData, column: str | None) -> tuple[Ints, tuple[str, ...]]:
+def codes_of(adata: AnnData, column: str | None) -> tuple[Ints, tuple[str, ...]]:
     """Return the codes and the names, of those that occur, of a column of labels."""
     if column is None:
         return np.zeros(adata.n_obs, np.intp), ("",)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from celldyn.betas.config import BetasConfig
 from celldyn.betas.grn_factory import Regulatory, RegulatoryFactory
-from celldyn.betas.inputs import BetasInputs, check_skipped, read_inputs
+from celldyn.betas.inputs import BetasInputs, check_skipped, codes_of, read_inputs
 from celldyn.betas.modulators import Modulators, choose_lr_pairs, choose_tfl_pairs
 from celldyn.betas.names import NameMap, infer_species
 from celldyn.data import find_gene
+from celldyn.data.genes import matrix_of
 from celldyn.data.ligand_receptor import (
     explode_complexes,
     read_ligand_receptors,
@@ -22,6 +23,32 @@ from celldyn.errors import ConfigError, PriorError
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a config comes to on a data set, before any expression is read.
+
+    Parameters
+    ----------
+    target
+        The modelled gene, as the data set spells it.
+    species
+        "mouse" or "human".
+    modulators
+        All that may modulate it.
+    clusters, sections
+        Names of the cell types and sections; one named "" where no column is given.
+    notes
+        What a person should know, in sentences.
+    """
+
+    target: str
+    species: str
+    modulators: Modulators
+    clusters: tuple[str, ...]
+    sections: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def prepare(
@@ -54,15 +81,31 @@ def prepare(
     DataError
         If values are missing or not finite.
     """
+    found = find_modulators(adata, config, grn=grn, lr=lr, ligand_target=ligand_target)
+    return read_inputs(adata, config, found.target, found.species, found.modulators, found.notes)
+
+
+def find_modulators(
+    adata: AnnData,
+    config: BetasConfig,
+    *,
+    grn: Regulatory | None = None,
+    lr: Path | str | pd.DataFrame | None = None,
+    ligand_target: Path | str | pd.DataFrame | None = None,
+) -> Found:
+    """Check everything but the values, and say what may modulate the gene.
+
+    Takes and raises what `prepare` does; it reads no expression, so that it can be asked as
+    often as a form changes.
+    """
     names = NameMap(adata.var_names)
     target = find_gene(adata, config.target_gene)
+    matrix_of(adata, config.layer)
+    clusters = codes_of(adata, config.cluster_annot)[1]
+    sections = codes_of(adata, config.section_key)[1]
+    check_skipped(config, clusters)
     species = infer_species(adata.var_names) if config.species == "auto" else config.species
-    if config.regulators is not None:
-        grn = None
-    elif grn is None and config.colinks_path is not None:
-        grn = RegulatoryFactory(
-            config.colinks_path, annot=config.cluster_annot, alpha=config.alpha
-        )
+    grn = _network(config, grn)
     modulators = Modulators(_regulators(adata, config, target, grn))
     notes: tuple[str, ...] = ()
     if config.use_ligands:
@@ -79,9 +122,18 @@ def prepare(
             f"nothing that could modulate {target} is in the data set",
             "give regulators, or a ligand-receptor table whose genes were measured",
         )
-    inputs = read_inputs(adata, config, target, species, modulators, notes)
-    check_skipped(config, inputs.clusters)
-    return inputs
+    return Found(target, species, modulators, clusters, sections, notes)
+
+
+def _network(config: BetasConfig, grn: Regulatory | None) -> Regulatory | None:
+    """Return the GRN that counts: none beside explicit regulators, else the object or the file."""
+    if config.regulators is not None:
+        return None
+    if grn is None and config.colinks_path is not None:
+        return RegulatoryFactory(
+            config.colinks_path, annot=config.cluster_annot or "", alpha=config.alpha
+        )
+    return grn
 
 
 def _regulators(

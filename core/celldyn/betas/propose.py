@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celldyn.data.genes import matrix_of
+from celldyn.data.genes import matrix_of, single_column
 from celldyn.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def propose_labels(adata: AnnData) -> list[str]:
         values = adata.obs[column]
         if values.dtype.kind == "f" or values.isna().any():
             return False
-        return 2 <= values.nunique() <= _MAX_LABELS
+        return 2 <= int(values.nunique()) <= _MAX_LABELS
 
     def rank(column: str) -> int:
         name = column.lower().replace(" ", "_")
@@ -79,16 +79,15 @@ def propose_regulators(
 
     matrix = matrix_of(adata, layer)
     at = int(adata.var_names.get_loc(target))
-    column = matrix[:, [at]]
-    y = np.asarray(column.todense() if sparse.issparse(column) else column, float).ravel()
+    y = single_column(matrix, at).astype(float)
     codes = np.unique(np.asarray(labels).astype(str), return_inverse=True)[1]
     size = np.bincount(codes).astype(float)
     residual = y - (np.bincount(codes, y) / size)[codes]
     # The residual sums to 0 within each type, so the product needs no centred matrix.
     shared = np.asarray(matrix.T @ residual).ravel()
-    one_hot = sparse.csr_matrix((np.ones(len(y)), (codes, np.arange(len(y)))))
-    sums = one_hot @ matrix
-    sums = np.asarray(sums.todense() if sparse.issparse(sums) else sums)
+    one_hot = sparse.csr_array((np.ones(len(y)), (codes, np.arange(len(y)))))
+    held: Any = one_hot @ matrix
+    sums = np.asarray(held.toarray() if hasattr(held, "toarray") else held)
     _, second, _ = _moments(matrix)
     within = second * len(y) - (sums**2 / size[:, None]).sum(0)
     scale = np.sqrt(np.maximum(within, 0) * (residual @ residual))

@@ -12,8 +12,8 @@ from celldyn.betas.bayes import ard_job, bayesian_ridge_job
 from celldyn.betas.config import BetasConfig
 from celldyn.betas.folds import spatial_folds
 from celldyn.betas.gram import Gram, gram_job
-from celldyn.betas.group_lasso import group_lasso_job
 from celldyn.betas.inputs import Floats, Ints
+from celldyn.betas.lasso import group_lasso_job
 from celldyn.betas.nested import scaled
 from celldyn.jobs import Job
 

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from anndata import AnnData
     from matplotlib.figure import Figure
+
+    from celldyn.betas import BetasResult
 
 ROLES = {"ligands": "viridis", "receptors": "magma", "regulators": "rainbow"}
 """Colour map of each role; a gene in several roles has the colour of the first."""
@@ -58,6 +61,41 @@ def modulator_cloud(
     axes.set_axis_off()
     axes.set_title(f"{gene} modulators", fontsize=20)
     return figure
+
+
+def result_cloud(adata: AnnData, result: BetasResult) -> Figure:
+    """Draw the modulators of a fitted gene as a cloud of words.
+
+    Parameters
+    ----------
+    adata
+        The tissue that the result belongs to: a word is as large as its gene is expressed there.
+    result
+        Fitted betas.
+    """
+    from celldyn.data import expression
+
+    roles: dict[str, list[str]] = {"ligands": [], "receptors": [], "regulators": []}
+    for name, kind in zip(result.modulators, result.kinds, strict=True):
+        if kind == "regulator":
+            roles["regulators"].append(name)
+            continue
+        mark, other = ("$", "receptors") if kind == "ligand-receptor" else ("#", "regulators")
+        ligand, partner = name.split(mark)
+        roles["ligands"].append(ligand)
+        roles[other].append(partner)
+    genes = list(dict.fromkeys(name for names in roles.values() for name in names))
+    known = [gene for gene in genes if gene in adata.var_names]  # a complex is no gene
+    means = expression(adata, known, result.config.layer).mean(axis=0)
+    sizes = {**dict.fromkeys(genes, 0.0), **dict(zip(known, means.tolist(), strict=True))}
+    return modulator_cloud(
+        result.gene,
+        ligands=roles["ligands"],
+        receptors=roles["receptors"],
+        regulators=roles["regulators"],
+        sizes=sizes,
+        seed=result.config.seed,
+    )
 
 
 def _frequencies(names: Iterable[str], sizes: Mapping[str, float] | None) -> dict[str, float]:
