@@ -67,8 +67,10 @@ def start(viewer: napari.Viewer, data: Path | None, gene: str | None) -> JobHand
     """
     from napari_celldyn.widgets.betas import BetasWidget
 
-    path = samples.path(SAMPLE) if data is None else data
-    land(viewer, read_tissue(path), path)
+    if data is None:
+        land(viewer, samples.load(SAMPLE), None, origin=samples.path(SAMPLE))
+    else:
+        land(viewer, read_tissue(data), data)
     workspace = session(viewer).workspace
     tissue_dock, _ = viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
     betas_dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Spatial betas")

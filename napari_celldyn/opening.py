@@ -34,9 +34,6 @@ __all__ = [
 PLUGIN = "napari-celldyn"
 DOCK = "Tissue"
 
-TYPE_WORDS = ("celltype", "subclass", "annotation", "type", "label", "leiden", "cluster")
-"""Parts of the names that columns of cell types usually have, the most telling first."""
-
 
 def read_tissue(path: Path) -> AnnData:
     """Read a file or folder and make sure that it is a tissue.
@@ -58,30 +55,20 @@ def open_path(workspace: Workspace, path: Path) -> None:
     _show(workspace, read_tissue(path), path)
 
 
-def _show(workspace: Workspace, adata: AnnData, path: Path | None) -> None:
-    workspace.open(adata, path)
+def _show(
+    workspace: Workspace, adata: AnnData, path: Path | None, origin: Path | None = None
+) -> None:
+    workspace.open(adata, path, origin=origin)
     workspace.colour = first_colour(adata)
 
 
 def first_colour(adata: AnnData) -> Source | None:
     """Choose what colours a tissue that was just opened: its cell types, or what comes nearest."""
-    import pandas as pd
+    from celldyn.data import Source, section_key, type_columns
 
-    from celldyn.data import Source, section_key
-
-    candidates = [
-        str(name)
-        for name, held in adata.obs.items()
-        if isinstance(held.dtype, pd.CategoricalDtype) and len(held.cat.categories) > 1
-    ]
     of_sections = section_key(adata)
-    ranked = sorted(candidates, key=lambda name: (name == of_sections, _type_rank(name)))
-    return Source("obs", ranked[0]) if ranked else None
-
-
-def _type_rank(column: str) -> int:
-    name = column.casefold().replace("_", "").replace(" ", "")
-    return next((i for i, word in enumerate(TYPE_WORDS) if word in name), len(TYPE_WORDS))
+    columns = sorted(type_columns(adata), key=lambda name: name == of_sections)
+    return Source("obs", columns[0]) if columns else None
 
 
 def save(workspace: Workspace, path: Path) -> None:
@@ -118,11 +105,16 @@ def current_viewer() -> Viewer | None:
     return napari.current_viewer()
 
 
-def land(viewer: Any, adata: AnnData, path: Path | None) -> None:  # noqa: ANN401
+def land(
+    viewer: Any,  # noqa: ANN401
+    adata: AnnData,
+    path: Path | None,
+    origin: Path | None = None,
+) -> None:
     """Put a tissue in view in a viewer: workspace filled, layer drawn, dock shown."""
     place = session(viewer)
     _ = place.tissue  # listens before the data come
-    _show(place.workspace, adata, path)
+    _show(place.workspace, adata, path, origin)
     show_dock(viewer)
 
 
@@ -137,8 +129,7 @@ def show_dock(viewer: Any) -> None:  # noqa: ANN401
 
 def may_replace(workspace: Workspace, parent: QWidget | None = None) -> bool:
     """Ask before another tissue takes the place of one with unsaved work."""
-    is_fresh = workspace.path is None and workspace.undoable is None  # a sample, as it came
-    if workspace.adata is None or not workspace.unsaved or is_fresh:
+    if workspace.adata is None or not workspace.unsaved:
         return True
     from qtpy.QtWidgets import QMessageBox
 

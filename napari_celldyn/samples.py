@@ -37,7 +37,7 @@ def _open(name: str) -> list[LayerData]:
         return read_layers(samples.path(name))
     if may_replace(session(viewer).workspace):
         try:
-            land(viewer, samples.load(name), None)
+            land(viewer, samples.load(name), None, origin=samples.path(name))
         except CelldynError as error:
             refuse(error)
     return [_no_layer()]

@@ -42,6 +42,7 @@ class Workspace:
     def __init__(self) -> None:
         self._adata: AnnData | None = None
         self.path: Path | None = None
+        self.origin: Path | None = None
         self._colour: Source | None = None
         self._isolated: frozenset[str] | None = None
         self._selection: NDArray[np.intp] = np.empty(0, np.intp)
@@ -78,13 +79,25 @@ class Workspace:
             raise DataError("no tissue is open", "open an .h5ad or .zarr file, or a sample")
         return self._adata
 
-    def open(self, adata: AnnData, path: Path | None = None) -> None:
-        """Put another AnnData in view; colour, selection and undo start afresh."""
-        self._adata, self.path = adata, path
+    def open(
+        self, adata: AnnData, path: Path | None = None, *, origin: Path | None = None
+    ) -> None:
+        """Put another AnnData in view; colour, selection and undo start afresh.
+
+        Parameters
+        ----------
+        adata
+            The tissue.
+        path
+            Where Save writes it; None until the user says where.
+        origin
+            Where it was read from, if that is not to be written over (a sample); else `path`.
+        """
+        self._adata, self.path, self.origin = adata, path, origin or path
         self._colour, self._isolated, self._hovered = None, None, None
         self._selection = np.empty(0, np.intp)
         self._undo.clear()
-        self._set_unsaved(unsaved=path is None)
+        self._set_unsaved(unsaved=False)
         self.data_changed.emit()
 
     def announce(self, written: Iterable[str]) -> None:

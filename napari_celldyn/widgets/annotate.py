@@ -19,9 +19,10 @@ from qtpy.QtWidgets import (
 )
 
 from celldyn.errors import CelldynError, ConfigError
-from napari_celldyn.widgets.labels import elided, sentence
+from napari_celldyn.widgets.labels import elided
 from napari_celldyn.widgets.listen import listen
 from napari_celldyn.widgets.popup import CompletionPopup
+from napari_celldyn.widgets.sentence import ErrorSentence
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -80,7 +81,7 @@ class AnnotatePanel(QWidget):
         for edit, names in ((self.column, self._columns), (self.category, self._categories)):
             edit.setCompleter(_completer(names, edit))
         self.annotate, self.undo = QPushButton("Annotate"), QPushButton("Undo")
-        self.message = sentence()
+        self.message = ErrorSentence()
         self.lasso.clicked.connect(self._toggle_lasso)
         self.clear.clicked.connect(self._interaction.clear)
         self.annotate.clicked.connect(self._annotate)

@@ -172,7 +172,7 @@ class BetasWidget(QScrollArea):
 
     def _show_card(self, handle: JobHandle) -> None:
         self._drop_card()
-        self.card = JobCard(handle)
+        self.card = JobCard(handle, shows_metrics=False)
         self.card.dismissed.connect(self._dismiss)
         self._column.insertWidget(self._column.indexOf(self.run_button) + 1, self.card)
 

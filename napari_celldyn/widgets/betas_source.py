@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
@@ -179,18 +178,18 @@ class BetasSource(QWidget):
             self._fill(self._workspace.adata)
 
     def _fill(self, adata: AnnData | None) -> None:
-        from celldyn.betas.propose import propose_labels
+        from celldyn.data import type_columns
 
         layers = [] if adata is None else [str(name) for name in adata.layers]
         has_x = adata is not None and adata.X is not None
-        columns = [] if adata is None else propose_labels(adata)
+        columns = [] if adata is None else type_columns(adata)
         _refill(self.labels, {**{name: name for name in columns}, ALL_ALIKE: None})
         _refill(self.layer, {**({_X: None} if has_x else {}), **{name: name for name in layers}})
 
     def _take_networks_beside(self) -> None:
-        path = self._workspace.path
+        path = self._workspace.origin
         for name, edit in ((GRN_BESIDE, self.grn), (LR_BESIDE, self.lr)):
-            beside = None if path is None else Path(path).parent / name
+            beside = None if path is None else path.parent / name
             edit.set_text(str(beside) if beside is not None and beside.is_file() else None)
 
     def _announce(self, *_: object) -> None:

@@ -19,9 +19,9 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from celldyn.errors import CelldynError, MissingKeyError
-from napari_celldyn.widgets.labels import sentence
 from napari_celldyn.widgets.listen import listen
 from napari_celldyn.widgets.popup import CompletionPopup
+from napari_celldyn.widgets.sentence import ErrorSentence
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -173,7 +173,7 @@ class ColourBox(QWidget):
         )
         self.table.setMinimumContentsLength(3)
         self.table.setMaximumWidth(TABLE_WIDTH)
-        self.message = sentence()
+        self.message = ErrorSentence()
         self._model = QStringListModel(self)
         self.completer = QCompleter(self._model, self)
         # The model holds the hits already; a filtering completer would walk all genes again.

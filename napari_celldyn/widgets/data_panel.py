@@ -26,8 +26,9 @@ from qtpy.QtWidgets import (
 from celldyn import keys
 from celldyn.errors import CelldynError
 from napari_celldyn.opening import may_replace, open_path, save, saves_in_place
-from napari_celldyn.widgets.labels import elided, sentence, wrapped
+from napari_celldyn.widgets.labels import elided, wrapped
 from napari_celldyn.widgets.listen import listen
+from napari_celldyn.widgets.sentence import ErrorSentence
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -74,7 +75,7 @@ class DataPanel(QWidget):
         self.name, self.size, self.unit = elided(bold=True), wrapped(), wrapped()
         self.mark = QLabel("● unsaved")
         self.mark.setToolTip("Changed since it was last saved")
-        self.message = sentence()
+        self.message = ErrorSentence()
         self.sections = QComboBox()
         self.sections.setToolTip("The obs column that tells the sections apart")
         self.sections.setMinimumContentsLength(8)
@@ -149,8 +150,9 @@ class DataPanel(QWidget):
         adata = self._workspace.require()
         sections, um = section_key(adata), um_per_unit(adata)
         text = f"{adata.n_obs:,} cells × {adata.n_vars:,} genes"
-        if sections is not None:
-            text += f", {adata.obs[sections].nunique()} sections"
+        n_sections = 1 if sections is None else int(adata.obs[sections].nunique())
+        if n_sections > 1:
+            text += f", {n_sections} sections"
         self.size.setText(text)
         self.ask.setVisible(um is None)
         self.unit.setVisible(True)
@@ -181,9 +183,10 @@ class DataPanel(QWidget):
         if workspace.adata is None:
             self.name.setText("No tissue is open")
         else:
-            self.name.setText("not saved to a file yet" if path is None else path.name)
+            shown = path or workspace.origin
+            self.name.setText("not saved to a file yet" if shown is None else shown.name)
         self.name.setToolTip("" if path is None else str(path))
-        self.mark.setVisible(workspace.unsaved and path is not None)
+        self.mark.setVisible(workspace.unsaved)
         self.save_button.setEnabled(workspace.adata is not None and workspace.unsaved)
 
     # --- what the user does --------------------------------------------------------------------

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from qtpy.QtCore import QModelIndex, QStringListModel, Signal
 from qtpy.QtWidgets import QCompleter, QLineEdit, QWidget
 
+from napari_celldyn.widgets.popup import CompletionPopup
+
 LIMIT = 50
 
 
@@ -24,6 +26,7 @@ class GeneEdit(QLineEdit):
         completer = QCompleter(self._hits, self)
         # The hits are found already; a filtering completer would walk all genes again.
         completer.setCompletionMode(QCompleter.CompletionMode.UnfilteredPopupCompletion)
+        completer.setPopup(CompletionPopup())
         completer.setMaxVisibleItems(12)
         self.setCompleter(completer)
         self.textEdited.connect(self._offer)

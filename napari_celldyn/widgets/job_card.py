@@ -47,13 +47,17 @@ class JobCard(QFrame):
     ----------
     handle
         The job. The card listens to its signals and asks nothing by itself.
+    shows_metrics
+        Whether it lists the latest metrics; no where they have a table of their own.
     """
 
     dismissed = Signal(object)
 
-    def __init__(self, handle: JobHandle, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, handle: JobHandle, parent: QWidget | None = None, *, shows_metrics: bool = True
+    ) -> None:
         super().__init__(parent)
-        self.handle = handle
+        self.handle, self._shows_metrics = handle, shows_metrics
         self.setObjectName("JobCard")
         self.title = QElidingLabel(handle.title)
         self.title.setToolTip(f"{handle.title} ({handle.system})")
@@ -93,7 +97,8 @@ class JobCard(QFrame):
         parts = [progress.stage, progress.message] if progress and not state.over else []
         show_text(self.stage, " · ".join(part for part in parts if part))
         show_text(self.figures, " · ".join(self._figures()))
-        self.metrics.show_latest(handle.metrics)
+        if self._shows_metrics:
+            self.metrics.show_latest(handle.metrics)
         self.sentence.say(handle.error)
         self._refresh_buttons()
         self._recolour()

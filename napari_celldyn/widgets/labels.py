@@ -6,8 +6,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QSizePolicy
 from superqt import QElidingLabel
 
-from napari_celldyn.widgets.sentence import ErrorSentence
-
 
 def wrapped() -> QLabel:
     """Return a label of plain text that takes as many lines as it needs."""
@@ -26,14 +24,4 @@ def elided(*, bold: bool = False) -> QElidingLabel:
     font = label.font()
     font.setBold(bold)
     label.setFont(font)
-    return label
-
-
-def sentence() -> ErrorSentence:
-    """Return a place for one sentence of error, as high as its lines and no higher."""
-    label = ErrorSentence()
-    policy = label.sizePolicy()
-    policy.setVerticalPolicy(QSizePolicy.Policy.Minimum)
-    policy.setHeightForWidth(True)
-    label.setSizePolicy(policy)
     return label

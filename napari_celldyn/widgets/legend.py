@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QColorDialog, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QColorDialog,
+    QHBoxLayout,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_celldyn.widgets.category_list import Category, CategoryList
 from napari_celldyn.widgets.labels import elided, wrapped
@@ -67,6 +74,7 @@ class LegendWidget(QWidget):
         column.addLayout(head)
         for item in (self.categories, self.range, self.note):
             column.addWidget(item)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
 
     # --- what the workspace and the tissue say -------------------------------------------------
 

@@ -16,7 +16,9 @@ class ErrorSentence(QLabel):
         self.setWordWrap(True)
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.MinimumExpanding)
+        policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+        policy.setHeightForWidth(True)  # as high as its lines and no higher
+        self.setSizePolicy(policy)
         self.setMinimumWidth(1)  # a long word may be cut, but does not push the window wider
         self.setVisible(False)
         self._recolour()

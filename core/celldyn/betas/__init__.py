@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from celldyn.betas.model import SpatialCellularProgramsEstimator
     from celldyn.betas.neighbours import radius_graph
     from celldyn.betas.preparing import Found, find_modulators, prepare
-    from celldyn.betas.propose import propose_labels, propose_regulators, propose_target
+    from celldyn.betas.propose import propose_regulators, propose_target
     from celldyn.betas.results import BetasResult, ClusterFit
     from celldyn.betas.stored import read_result, write_result
     from celldyn.betas.train import fit, fit_job
@@ -45,7 +45,6 @@ _HOME = {
     "group_lasso_job": "lasso",
     "neighbour_counts": "diffusion",
     "prepare": "preparing",
-    "propose_labels": "propose",
     "propose_regulators": "propose",
     "propose_target": "propose",
     "radius_graph": "neighbours",
@@ -74,7 +73,6 @@ __all__ = [
     "group_lasso_job",
     "neighbour_counts",
     "prepare",
-    "propose_labels",
     "propose_regulators",
     "propose_target",
     "radius_graph",

@@ -1,4 +1,4 @@
-"""Sensible first choices where a user brings no network: labels, target gene, regulators."""
+"""Sensible first choices where a user brings no network: target gene, regulators."""
 
 from __future__ import annotations
 
@@ -12,29 +12,6 @@ from celldyn.errors import DataError
 
 if TYPE_CHECKING:
     from anndata import AnnData
-
-_LABEL_WORDS = ("cell_type", "celltype", "cluster", "annotation", "leiden", "louvain", "label")
-_MAX_LABELS = 100
-
-
-def propose_labels(adata: AnnData) -> list[str]:
-    """Return the obs columns that can serve as cell-type labels, the likeliest first.
-
-    A column serves if it has 2 to 100 distinct values, none of them missing.
-    """
-
-    def serves(column: str) -> bool:
-        values = adata.obs[column]
-        if values.dtype.kind == "f" or values.isna().any():
-            return False
-        return 2 <= int(values.nunique()) <= _MAX_LABELS
-
-    def rank(column: str) -> int:
-        name = column.lower().replace(" ", "_")
-        hits = [i for i, word in enumerate(_LABEL_WORDS) if word in name]
-        return min(hits, default=len(_LABEL_WORDS))
-
-    return sorted((c for c in adata.obs.columns if serves(c)), key=rank)
 
 
 def propose_target(adata: AnnData, layer: str | None = None) -> str:

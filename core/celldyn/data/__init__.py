@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from celldyn.data import samples
-    from celldyn.data.categories import labels
+    from celldyn.data.categories import labels, type_columns
     from celldyn.data.check import check_tissue, require_counts
     from celldyn.data.columns import Column, Source, column, sources
     from celldyn.data.genes import expression, find_gene, gene_column
@@ -55,6 +55,7 @@ __all__ = [
     "set_unit",
     "side_by_side",
     "sources",
+    "type_columns",
     "um_per_unit",
     "write",
 ]
@@ -83,6 +84,7 @@ _HOME = {
     "set_unit": "spatial",
     "side_by_side": "spatial",
     "sources": "columns",
+    "type_columns": "categories",
     "um_per_unit": "spatial",
     "write": "writing",
 }

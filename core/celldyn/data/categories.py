@@ -42,6 +42,31 @@ def named(column: pd.Series) -> pd.Categorical:
     return pd.Categorical.from_codes(merged, categories=pd.Index(names, dtype=object))
 
 
+_TYPE_WORDS = (
+    "celltype", "subclass", "cluster", "leiden", "louvain", "annotation", "label", "type", "class",
+)  # fmt: skip
+_MAX_TYPES = 500
+
+
+def type_columns(adata: AnnData) -> list[str]:
+    """Return the obs columns that can say what type a cell is, the likeliest first.
+
+    A column can if it has 2 to 500 distinct values, none of them missing and none a fraction.
+    """
+
+    def can(column: pd.Series) -> bool:
+        if column.dtype.kind == "f" or column.isna().any():
+            return False
+        return 2 <= int(column.nunique()) <= _MAX_TYPES
+
+    def rank(name: str) -> tuple[bool, int]:
+        plain = name.casefold().replace("_", "").replace(" ", "")
+        hits = [i for i, word in enumerate(_TYPE_WORDS) if word in plain]
+        return not is_categorical(adata.obs[name]), min(hits, default=len(_TYPE_WORDS))
+
+    return sorted((str(name) for name in adata.obs.columns if can(adata.obs[name])), key=rank)
+
+
 def labels(adata: AnnData, column: str) -> pd.Categorical:
     """Return what each cell is called in a column of obs.
 
