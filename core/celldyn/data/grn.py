@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celldyn.data.prior_tables import clean_names, read_table, rename_columns
+from celldyn.data.prior_tables import called, clean_names, read_table, rename_columns
 from celldyn.errors import PriorError
 
 if TYPE_CHECKING:
@@ -50,8 +50,9 @@ def read_grn(
         table = source
     else:
         table = read_table(source, "GRN")
-    links = rename_columns(table, _ALIASES, ("source", "target"), "GRN")
-    links = clean_names(links, ("source", "target"), "GRN")
+    name = called("GRN", source)
+    links = rename_columns(table, _ALIASES, ("source", "target"), name)
+    links = clean_names(links, ("source", "target"), name)
     for column in ("coef_mean", "p"):
         if column in links:
             links[column] = _numbers(links[column], column)

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from celldyn.data.prior_tables import clean_names, read_table, rename_columns
+from celldyn.data.prior_tables import called, clean_names, read_table, rename_columns
 from celldyn.errors import ConfigError, PriorError, UnavailableError
 
 if TYPE_CHECKING:
@@ -58,8 +58,9 @@ def read_ligand_receptors(
         table = _liana(source.partition(":")[2], species)
     else:
         table = read_table(source, "ligand-receptor")
-    pairs = rename_columns(table, _ALIASES, ("ligand", "receptor"), "ligand-receptor")
-    pairs = clean_names(pairs, ("ligand", "receptor"), "ligand-receptor")
+    name = called("ligand-receptor", source)
+    pairs = rename_columns(table, _ALIASES, ("ligand", "receptor"), name)
+    pairs = clean_names(pairs, ("ligand", "receptor"), name)
     for column, default in (("pathway", ""), ("signaling", SECRETED)):
         given = pairs[column] if column in pairs else pd.Series("", index=pairs.index)
         given = given.fillna("").astype(str).str.strip()

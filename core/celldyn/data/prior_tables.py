@@ -98,6 +98,13 @@ def _first_line(path: Path) -> str:
         return file.readline()
 
 
+def called(what: str, source: object) -> str:
+    """Return what to call a table: "GRN table", or "GRN table links.csv" if it is a file."""
+    return (
+        f"{what} table {Path(source).name}" if isinstance(source, str | Path) else f"{what} table"
+    )
+
+
 def rename_columns(
     table: pd.DataFrame,
     aliases: Mapping[str, Iterable[str]],
@@ -115,7 +122,7 @@ def rename_columns(
     required
         Names that must be found.
     what
-        What the table should be ("GRN"), for the sentence when a column is missing.
+        What to call the table in the sentence when a column is missing; see `called`.
 
     Raises
     ------
@@ -132,7 +139,7 @@ def rename_columns(
         looked_for = " and ".join(f"{name} (or {', '.join(aliases[name])})" for name in missing)
         there = ", ".join(str(heading)[:40] for heading in table.columns[:20])
         raise PriorError(
-            f"the {what} table has no column for {looked_for}; its columns are {there}",
+            f"the {what} has no column for {looked_for}; its columns are {there}",
             "rename its columns",
         )
     present = {name: heading for name, heading in found.items() if heading is not None}
@@ -147,5 +154,5 @@ def clean_names(table: pd.DataFrame, columns: Iterable[str], what: str) -> pd.Da
         names = table[column].fillna("").astype(str).str.strip()
         table = table.assign(**{column: names})[names != ""]
     if table.empty:
-        raise PriorError(f"the {what} table names no gene in any row", "check its columns")
+        raise PriorError(f"the {what} names no gene in any row", "check its columns")
     return table.reset_index(drop=True)
