@@ -1,10 +1,8 @@
-"""Where work runs: cpu, cuda or mps, with how many threads and how much memory."""
+"""Where work runs: cpu, cuda or mps, and with how many threads."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from celldyn.errors import ConfigError
@@ -43,15 +41,3 @@ def spare_threads() -> int:
     """Return how many threads work may take while a window stays alive: cores − 1, at least 1."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max((usable or 1) - 1, 1)
-
-
-@contextmanager
-def blas_threads(n: int | None) -> Iterator[None]:
-    """Limit the threads of BLAS and OpenMP inside the block; None leaves them alone."""
-    if n is None:
-        yield
-        return
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=n):
-        yield

@@ -121,6 +121,19 @@ class Meter:
         self._at = self._clock()
 
 
+def scaled(job: Job[T], done: float, total: float, message: str | None = None) -> Job[T]:
+    """Run a job inside another, as one unit of it, under its own message or the one given."""
+    with closing(job):
+        while True:
+            try:
+                step = next(job)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            said = step.message if message is None else message
+            yield Progress(step.stage, done + (step.fraction or 0.0), total, said)
+
+
 def run(job: Job[T], *, bar: bool = True) -> T:
     """Drain a job here and now, with a progress bar.
 

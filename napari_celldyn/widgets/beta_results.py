@@ -50,12 +50,10 @@ class BetaResults(QWidget):
         self.summary = QLabel()
         self.summary.setWordWrap(True)
         self.scores = FrameTable()
-        self.scores.setMinimumHeight(120)
         self.find = QLineEdit()
         self.find.setPlaceholderText("find a modulator")
         self.find.setClearButtonEnabled(True)
         self.modulators = FrameTable()
-        self.modulators.setMinimumHeight(220)
         self.cloud = QPushButton("Word cloud")
         self.cloud.setToolTip("The modulators by their expression, coloured by role")
         self.sentence = ErrorSentence()
@@ -164,9 +162,9 @@ def modulator_frame(result: BetasResult) -> pd.DataFrame:
 def score_frame(result: BetasResult) -> pd.DataFrame:
     """Return the scores per section and cluster under short names."""
     frame = result.score_table()
-    names = {"n_cells": "cells", "r2": "R²", "heldout_r2": "held-out R²"}
-    shown = ["cluster", "cells", "R²", "held-out R²", "status"]
-    if frame["section"].any():
+    names = {"n_cells": "cells", "r2": "R²", "heldout_r2": "held-out"}
+    shown = ["cluster", "cells", "R²", "held-out", "status"]
+    if frame["section"].nunique() > 1:
         shown.insert(1, "section")
     return frame.rename(columns=names)[shown]
 

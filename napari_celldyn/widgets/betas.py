@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSize, Qt, QTimer
-from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 from superqt import QCollapsible
 
 from celldyn import keys
@@ -14,6 +14,7 @@ from celldyn.errors import CelldynError, ConfigError
 from napari_celldyn.session import session
 from napari_celldyn.widgets.beta_results import BetaResults
 from napari_celldyn.widgets.betas_source import FIELDS, BetasSource
+from napari_celldyn.widgets.dock import Dock
 from napari_celldyn.widgets.form import ConfigForm
 from napari_celldyn.widgets.job_card import JobCard
 from napari_celldyn.widgets.listen import listen
@@ -27,12 +28,11 @@ if TYPE_CHECKING:
     from celldyn.data import Source
     from napari_celldyn.handle import JobHandle
 
-WIDTH = 320
 _FOUND_AFTER_MS = 300
 """The modulators are looked up when the user has been still for this long."""
 
 
-class BetasWidget(QScrollArea):
+class BetasWidget(Dock):
     """Fits the betas of one gene and shows them on the tissue.
 
     Parameters
@@ -40,6 +40,8 @@ class BetasWidget(QScrollArea):
     napari_viewer
         The viewer; napari passes it by this name.
     """
+
+    WIDTH = 320
 
     def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -59,7 +61,17 @@ class BetasWidget(QScrollArea):
         self.board = ScoreBoard()
         self.results = BetaResults(self._workspace)
         self.card: JobCard | None = None
-        self._lay_out()
+        self.fill(
+            (
+                ("Model a gene from its regulators and its neighbours' signals", self.source),
+                ("", self.parameters),
+                ("", self.found),
+                ("", self.sentence),
+                ("", self.run_button),
+                ("", self.board),
+                ("Results", self.results),
+            )
+        )
         self._finding = QTimer(self)
         self._finding.setSingleShot(True)
         self._finding.setInterval(_FOUND_AFTER_MS)
@@ -70,26 +82,6 @@ class BetasWidget(QScrollArea):
         self.run_button.clicked.connect(self.run)
         listen(self, self._workspace.data_changed, self._on_data)
         self._on_data()
-
-    def sizeHint(self) -> QSize:
-        """Return a narrow and tall size: the canvas needs the width."""
-        return QSize(WIDTH, 800)
-
-    def _lay_out(self) -> None:
-        inside = QWidget()
-        self._column = QVBoxLayout(inside)
-        for part in (
-            _heading("Model a gene from its regulators and its neighbours' signals"),
-            self.source, self.parameters, self.found, self.sentence, self.run_button, self.board,
-            _heading("Results"), self.results,
-        ):  # fmt: skip
-            self._column.addWidget(part)
-        self._column.addStretch()
-        self.setWidget(inside)
-        self.setWidgetResizable(True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setMinimumWidth(WIDTH)
 
     # --- what is asked ------------------------------------------------------------------------
 
@@ -174,7 +166,7 @@ class BetasWidget(QScrollArea):
         self._drop_card()
         self.card = JobCard(handle, shows_metrics=False)
         self.card.dismissed.connect(self._dismiss)
-        self._column.insertWidget(self._column.indexOf(self.run_button) + 1, self.card)
+        self.column.insertWidget(self.column.indexOf(self.run_button) + 1, self.card)
 
     def _dismiss(self, handle: JobHandle) -> None:
         self._runner.dismiss(handle)
@@ -182,7 +174,7 @@ class BetasWidget(QScrollArea):
 
     def _drop_card(self) -> None:
         if self.card is not None:
-            self._column.removeWidget(self.card)
+            self.column.removeWidget(self.card)
             self.card.setParent(None)
             self.card.deleteLater()
             self.card = None
@@ -211,10 +203,3 @@ def _in_words(found: Found) -> str:
     if len(found.sections) > 1:
         where += f" in each of {len(found.sections)} sections"
     return " ".join([f"Found {', '.join(parts)}; {where}.", *found.notes])
-
-
-def _heading(text: str) -> QLabel:
-    label = QLabel(f"<b>{text}</b>")
-    label.setWordWrap(True)
-    label.setContentsMargins(0, 6, 0, 0)
-    return label

@@ -168,7 +168,8 @@ class DataPanel(QWidget):
     def _fill_sections(self, adata: AnnData, chosen: str | None) -> None:
         self.sections.clear()
         self.sections.addItem("none", None)
-        for name in section_columns(adata):
+        columns = section_columns(adata)
+        for name in columns if chosen in (None, *columns) else [chosen, *columns]:
             self.sections.addItem(name, name)
         self.sections.setCurrentIndex(max(self.sections.findData(chosen), 0))
 

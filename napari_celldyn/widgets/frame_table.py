@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 _ROLE = Qt.ItemDataRole
 _SORT = _ROLE.UserRole
+_ROWS_IN_SIGHT = 12
 
 
 class FrameModel(QAbstractTableModel):
@@ -94,6 +95,7 @@ class FrameTable(QTableView):
 
     def show_frame(self, frame: pd.DataFrame) -> None:
         """Show a frame in its own order until a header is clicked."""
+        self._fit_height(len(frame))
         fresh = list(frame.columns) != list(self._model.frame.columns)
         self.setSortingEnabled(False)
         self._model.set_frame(frame)
@@ -105,6 +107,12 @@ class FrameTable(QTableView):
             self.resizeColumnsToContents()
             for column in range(frame.shape[1]):
                 self.setColumnWidth(column, min(self.columnWidth(column), 150))
+
+    def _fit_height(self, n_rows: int) -> None:
+        """Take the height of the rows, up to a dozen; more scroll."""
+        rows = min(max(n_rows, 3), _ROWS_IN_SIGHT) * self.verticalHeader().defaultSectionSize()
+        bars = self.horizontalHeader().sizeHint().height() + 18  # and a scroll bar
+        self.setFixedHeight(rows + bars)
 
     def filter(self, text: str) -> None:
         """Keep the rows whose first column contains `text`."""

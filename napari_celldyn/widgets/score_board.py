@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from celldyn.jobs import Progress
     from napari_celldyn.handle import JobHandle
 
-_COLUMNS = {"r2": "R²", "heldout": "held-out R²"}
+_COLUMNS = {"r2": "R²", "heldout": "held-out"}
 
 
 class ScoreBoard(QWidget):
@@ -22,7 +22,6 @@ class ScoreBoard(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.table = FrameTable()
-        self.table.setMinimumHeight(140)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.table)

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_celldyn.session import session
 from napari_celldyn.widgets.annotate import AnnotatePanel
 from napari_celldyn.widgets.colour_box import ColourBox
 from napari_celldyn.widgets.data_panel import DataPanel
+from napari_celldyn.widgets.dock import Dock
 from napari_celldyn.widgets.legend import LegendWidget
 
 if TYPE_CHECKING:
     from napari import Viewer
 
-WIDTH = 300
-"""What the dock needs, in pixels: small screens have little more to give."""
 
-
-class TissueWidget(QScrollArea):
+class TissueWidget(Dock):
     """Opens, colours, explains and annotates the tissue of one viewer.
 
     Closing it leaves the tissue as it is; any number of them show the same.
@@ -38,29 +35,11 @@ class TissueWidget(QScrollArea):
         self.colour = ColourBox(place.workspace)
         self.legend = LegendWidget(place.workspace, place.tissue)
         self.annotate = AnnotatePanel(place)
-        inside = QWidget()
-        column = QVBoxLayout(inside)
-        for title, part in (
-            ("Tissue", self.data),
-            ("Colour by", self.colour),
-            ("Legend", self.legend),
-            ("Annotate", self.annotate),
-        ):
-            column.addWidget(_heading(title))
-            column.addWidget(part)
-        column.addStretch()
-        self.setWidget(inside)
-        self.setWidgetResizable(True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setMinimumWidth(WIDTH)
-
-    def sizeHint(self) -> QSize:
-        """Return a narrow and tall size: the canvas needs the width."""
-        return QSize(WIDTH, 640)
-
-
-def _heading(text: str) -> QLabel:
-    label = QLabel(f"<b>{text}</b>")
-    label.setContentsMargins(0, 6, 0, 0)
-    return label
+        self.fill(
+            (
+                ("Tissue", self.data),
+                ("Colour by", self.colour),
+                ("Legend", self.legend),
+                ("Annotate", self.annotate),
+            )
+        )

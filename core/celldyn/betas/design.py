@@ -12,8 +12,7 @@ from celldyn.betas.config import BetasConfig
 from celldyn.betas.diffusion import received_ligands_job
 from celldyn.betas.inputs import BetasInputs, Floats, Ints
 from celldyn.betas.modulators import Modulators, Pair
-from celldyn.betas.nested import scaled
-from celldyn.jobs import Job, Pace, Progress
+from celldyn.jobs import Job, Pace, Progress, scaled
 
 _SILENT = 1e-9
 """Expression up to this sends and receives nothing."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from celldyn.betas.neighbours import Floats, encode
+from celldyn.betas.neighbours import Floats
 from celldyn.errors import DataError
 from celldyn.jobs import Job, Progress, run
 
@@ -165,25 +163,6 @@ def gram_job(X: ArrayLike, y: ArrayLike) -> Job[Gram]:
         yield Progress("cross products", stop, n)
     gram = Gram(n, means, y_means, XtX, Xty, yty)
     return _silence(gram, gram.scale == 0, np.sqrt(yty / n) <= _CONSTANT * np.abs(y_means))
-
-
-def fold_grams(X: ArrayLike, y: ArrayLike, folds: Sequence[Any] | NDArray[Any]) -> list[Gram]:
-    """Return the statistics of each fold, in sorted order of the fold labels.
-
-    Their sum is the whole, and `whole - fold` is what a fold is trained on, so that
-    cross-validation costs no further pass over the cells.
-
-    Parameters
-    ----------
-    X, y
-        As in `Gram.from_data`.
-    folds
-        (n_cells,) label of each cell's fold.
-    """
-    design, targets = _check(X, y)
-    codes, names = encode(folds, "folds")
-    members = [np.flatnonzero(codes == k) for k in range(len(names))]
-    return [Gram.from_data(design[rows], targets[rows]) for rows in members if len(rows)]
 
 
 def _silence(gram: Gram, columns: NDArray[np.bool_], targets: NDArray[np.bool_]) -> Gram:

@@ -14,8 +14,7 @@ from celldyn.betas.folds import spatial_folds
 from celldyn.betas.gram import Gram, gram_job
 from celldyn.betas.inputs import Floats, Ints
 from celldyn.betas.lasso import group_lasso_job
-from celldyn.betas.nested import scaled
-from celldyn.jobs import Job
+from celldyn.jobs import Job, scaled
 
 Linear = tuple[float, Floats]
 

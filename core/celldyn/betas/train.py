@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from celldyn.betas.config import BetasConfig
 from celldyn.betas.design import Design, design_job
 from celldyn.betas.inputs import BetasInputs, Floats, Ints, check_skipped
-from celldyn.betas.nested import scaled
 from celldyn.betas.preparing import prepare
 from celldyn.betas.results import BetasResult, ClusterFit, Status, spread
 from celldyn.betas.seed_model import SeedFit, seed_job
 from celldyn.betas.stored import write_result
 from celldyn.errors import UnavailableError
-from celldyn.jobs import Job, Progress, run
+from celldyn.jobs import Job, Progress, run, scaled
 
 if TYPE_CHECKING:
     from anndata import AnnData
