@@ -129,16 +129,26 @@ class BetasSource(QWidget):
         }
 
     def propose(self, gene: str | None = None) -> None:
-        """Fill in what is empty: a gene, and regulators where no network is at hand."""
+        """Fill in what is empty: a gene, and regulators where no network knows any of it."""
         from celldyn.betas.propose import propose_target
         from celldyn.data import find_gene
 
         adata = self._workspace.require()
-        layer = self.values()["layer"]
-        self.gene.setText(find_gene(adata, gene) if gene else propose_target(adata, layer))
-        if self.grn.text() is None and not self.regulators.text():
+        layer, known = self.values()["layer"], self._network_targets()
+        target = find_gene(adata, gene) if gene else propose_target(adata, layer, among=known)
+        self.gene.setText(target)
+        if target.casefold() not in known and not self.regulators.text():
             self._propose_regulators()
         self.changed.emit()
+
+    def _network_targets(self) -> frozenset[str]:
+        """Return the genes that the GRN has regulators of, in lower case."""
+        from celldyn.data import read_grn
+
+        path = self.grn.text()
+        if path is None:
+            return frozenset()
+        return frozenset(read_grn(path)["target"].str.casefold())
 
     def _on_propose(self) -> None:
         try:

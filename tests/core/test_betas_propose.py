@@ -53,6 +53,11 @@ def test_the_target_is_the_gene_of_the_largest_spread():
     assert propose_target(tissue()) == "m"
 
 
+def test_the_target_is_one_that_a_network_knows():
+    assert propose_target(tissue(), among={"b", "nonesuch"}) == "b"
+    assert propose_target(tissue(), among={"nonesuch"}) == "m"
+
+
 def test_no_target_where_nothing_varies():
     adata = tissue()
     adata.X = np.ones(adata.shape)

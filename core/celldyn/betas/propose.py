@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +15,31 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
-def propose_target(adata: AnnData, layer: str | None = None) -> str:
-    """Return the gene with the largest variance-to-mean ratio of those seen in 10 % of cells."""
+def propose_target(
+    adata: AnnData, layer: str | None = None, *, among: Collection[str] = ()
+) -> str:
+    """Return the gene with the largest variance-to-mean ratio of those seen in 10 % of cells.
+
+    Parameters
+    ----------
+    adata
+        (n_obs, n_vars).
+    layer
+        The expression; None is X.
+    among
+        Names in lower case, such as the targets of a network: if any of them was measured, one of
+        them is chosen.
+
+    Raises
+    ------
+    DataError
+        If no gene varies.
+    """
     matrix = matrix_of(adata, layer)
     mean, second, seen = _moments(matrix)
+    named = adata.var_names.astype(str).str.casefold().isin(list(among))
+    if named.any():
+        seen = np.where(named, seen, 0.0)
     spread = np.where((seen >= 0.1) & (mean > 0), (second - mean**2) / np.maximum(mean, 1e-12), -1)
     if not np.any(spread > 0):
         raise DataError(
