@@ -13,6 +13,7 @@ import anndata as ad
 import napari
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from celldyn.data import NameIndex, Source, column
 from napari_celldyn.layers import TissueView
@@ -40,7 +41,13 @@ def report(what: str, ours: float, bar: float, theirs: float | None = None) -> N
 
 def tissue(n_obs: int) -> ad.AnnData:
     rng = np.random.default_rng(0)
-    adata = ad.AnnData(np.asfortranarray(rng.gamma(1.0, 1.0, (n_obs, 4)).astype(np.float32)))
+    # 30 of 300 genes seen in a cell, by rows, as counts come.
+    genes = np.sort(rng.integers(0, 10, (n_obs, 30)) + 10 * np.arange(30), axis=1)
+    counts = rng.integers(1, 5, genes.size).astype(np.float32)
+    starts = np.arange(0, genes.size + 1, 30)
+    adata = ad.AnnData(
+        sparse.csr_matrix((counts, genes.ravel().astype(np.int32), starts), (n_obs, 300))
+    )
     adata.obsm["spatial"] = rng.uniform(0, 10 * np.sqrt(n_obs), (n_obs, 2))
     adata.obs["cell_type"] = pd.Categorical.from_codes(
         rng.integers(0, 12, n_obs), [f"type {i}" for i in range(12)]
@@ -55,9 +62,13 @@ def genes(adata: ad.AnnData) -> Iterator[Source]:
 
 def napari_own(viewer: napari.Viewer, adata: ad.AnnData) -> dict[str, float]:
     """A Points layer coloured by a feature, as napari's documentation has it."""
+
+    def values(gene: int) -> np.ndarray:
+        return adata.X[:, [gene]].toarray().ravel()
+
     layer = viewer.add_points(
         adata.obsm["spatial"][:, ::-1],
-        features={"gene": adata.X[:, 0]},
+        features={"gene": values(0)},
         face_color="gene",
         size=8,
         border_width=0,
@@ -65,7 +76,7 @@ def napari_own(viewer: napari.Viewer, adata: ad.AnnData) -> dict[str, float]:
     turn = count()
 
     def recolour() -> None:
-        layer.features = {"gene": adata.X[:, next(turn) % adata.n_vars]}
+        layer.features = {"gene": values(next(turn) % adata.n_vars)}
 
     def contrast() -> None:
         layer.face_contrast_limits = (0.0, 2.0 + next(turn) % 3)

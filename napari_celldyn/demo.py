@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QDockWidget, QMainWindow
+from qtpy.QtCore import QTimer
 
 from celldyn.data import samples
 from celldyn.errors import CelldynError
-from napari_celldyn.opening import DOCK, PLUGIN, land, read_tissue, save, session
+from napari_celldyn.opening import PLUGIN, land, read_tissue, save, session
 
 if TYPE_CHECKING:
     import napari
@@ -72,23 +71,14 @@ def start(viewer: napari.Viewer, data: Path | None, gene: str | None) -> JobHand
     else:
         land(viewer, read_tissue(data), data)
     workspace = session(viewer).workspace
-    tissue_dock, _ = viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
-    betas_dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Spatial betas")
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Spatial betas")
     assert isinstance(widget, BetasWidget)
-    _side_by_side(tissue_dock, betas_dock)
     widget.propose(gene or (SAMPLE_GENE if data is None else None))
     workspace.colour = widget.labels_source()
     handle = widget.run()
     if handle is None:
         raise CelldynError(widget.sentence.text().rstrip("."))
     return handle
-
-
-def _side_by_side(left: QDockWidget, right: QDockWidget) -> None:
-    """Put two docks next to each other: on top of each other both would be too low."""
-    window = left.window()
-    if isinstance(window, QMainWindow):
-        window.splitDockWidget(left, right, Qt.Orientation.Horizontal)
 
 
 class _Outcome:

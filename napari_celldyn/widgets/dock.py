@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import (
+    QDockWidget,
+    QFrame,
+    QLabel,
+    QMainWindow,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+WIDE = 1300
+"""A window of this many pixels has room for two docks beside each other."""
 
 
 class Dock(QScrollArea):
@@ -23,10 +35,36 @@ class Dock(QScrollArea):
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setMinimumWidth(self.WIDTH)
+        self._placed = False
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._find_place)
 
     def sizeHint(self) -> QSize:
         """Return a narrow and tall size: the canvas needs the width."""
         return QSize(self.WIDTH, 640)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Find a place, the first time."""
+        super().showEvent(event)
+        if not self._placed:
+            self._placed = True
+            self._soon.start(0)  # napari is not done with the dock yet
+
+    def _find_place(self) -> None:
+        """Stand beside another dock of ours: below it both would be too low to read."""
+        mine, window = _holder(self), self.window()
+        if mine is None or not isinstance(window, QMainWindow):
+            return
+        others = [_holder(dock) for dock in window.findChildren(Dock) if dock is not self]
+        shown = [dock for dock in others if dock is not None and dock.isVisible()]
+        if not shown:
+            return
+        if window.width() >= WIDE:
+            window.splitDockWidget(shown[-1], mine, Qt.Orientation.Horizontal)
+        else:
+            window.tabifyDockWidget(shown[-1], mine)
+            mine.raise_()
 
     def fill(self, parts: Iterable[tuple[str, QWidget]]) -> None:
         """Stack the parts, each under its heading if it has one."""
@@ -35,6 +73,14 @@ class Dock(QScrollArea):
                 self.column.addWidget(_heading(heading))
             self.column.addWidget(part)
         self.column.addStretch()
+
+
+def _holder(widget: QWidget) -> QDockWidget | None:
+    """Return the dock widget of the window that holds this one."""
+    above = widget.parentWidget()
+    while above is not None and not isinstance(above, QDockWidget):
+        above = above.parentWidget()
+    return above
 
 
 def _heading(text: str) -> QLabel:

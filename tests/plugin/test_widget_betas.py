@@ -238,3 +238,19 @@ def test_each_section_of_the_real_tissue_is_fitted_as_if_alone(
     assert dock.results.gene.currentText() == "arc"
     np.testing.assert_array_equal(dock.results.result.values, result.values)
     assert "NA" in set(place.workspace.adata.obs["cell_type"])
+
+
+@pytest.mark.parametrize(("width", "beside"), [(1500, True), (1000, False)])
+def test_the_dock_stands_beside_the_tissue_dock_or_behind_it(
+    make_napari_viewer, qtbot, width, beside
+):
+    viewer = make_napari_viewer(show=True)
+    window = viewer.window._qt_window
+    window.resize(width, 900)
+    tissue, _ = viewer.window.add_plugin_dock_widget("napari-celldyn", "Tissue")
+    betas, _ = viewer.window.add_plugin_dock_widget("napari-celldyn", "Spatial betas")
+    if beside:
+        qtbot.waitUntil(lambda: betas.x() >= tissue.x() + tissue.width())
+        assert betas.height() > 600
+    else:
+        qtbot.waitUntil(lambda: window.tabifiedDockWidgets(tissue) == [betas])
