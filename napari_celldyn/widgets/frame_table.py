@@ -11,6 +11,8 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 _ROLE = Qt.ItemDataRole
 _SORT = _ROLE.UserRole
 _ROWS_IN_SIGHT = 12
+_SLACK = 6
+"""Pixels that napari's style adds to a header and its hint does not tell."""
 
 
 class FrameModel(QAbstractTableModel):
@@ -95,10 +97,10 @@ class FrameTable(QTableView):
 
     def show_frame(self, frame: pd.DataFrame) -> None:
         """Show a frame in its own order until a header is clicked."""
-        self._fit_height(len(frame))
         fresh = list(frame.columns) != list(self._model.frame.columns)
         self.setSortingEnabled(False)
         self._model.set_frame(frame)
+        self._fit_height(len(frame))
         # Without this, enabling sorts by whatever column the header has in mind.
         self.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         self._sorted.sort(-1)
@@ -111,8 +113,9 @@ class FrameTable(QTableView):
     def _fit_height(self, n_rows: int) -> None:
         """Take the height of the rows, up to a dozen; more scroll."""
         rows = min(max(n_rows, 3), _ROWS_IN_SIGHT) * self.verticalHeader().defaultSectionSize()
-        bars = self.horizontalHeader().sizeHint().height() + 18  # and a scroll bar
-        self.setFixedHeight(rows + bars)
+        bars = self.horizontalHeader().sizeHint().height()
+        bars += self.horizontalScrollBar().sizeHint().height() + 2 * self.frameWidth()
+        self.setFixedHeight(rows + bars + _SLACK)
 
     def filter(self, text: str) -> None:
         """Keep the rows whose first column contains `text`."""
