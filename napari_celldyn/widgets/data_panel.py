@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QApplication,
@@ -35,22 +34,8 @@ if TYPE_CHECKING:
 
     from napari_celldyn.workspace import Workspace
 
-SECTIONS = range(2, 51)
-"""Numbers of categories that a column of sections may have."""
-
 FILES = "Tissues (*.h5ad *.h5 *.csv *.tsv);;All files (*)"
 SAVES = "AnnData (*.h5ad);;AnnData, zarr (*.zarr)"
-
-
-def section_columns(adata: AnnData) -> list[str]:
-    """List the obs columns that could name the sections: 2 to 50 categories or whole numbers."""
-    return [str(name) for name in adata.obs if _n_categories(adata.obs[name]) in SECTIONS]
-
-
-def _n_categories(values: pd.Series) -> int:
-    if isinstance(values.dtype, pd.CategoricalDtype):
-        return len(values.cat.categories)
-    return 0 if pd.api.types.is_float_dtype(values) else int(values.nunique())
 
 
 class DataPanel(QWidget):
@@ -65,6 +50,7 @@ class DataPanel(QWidget):
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._workspace = workspace
+        self._proposed: str | None = None
         self._build()
         listen(self, workspace.data_changed, self._show_data)
         listen(self, workspace.keys_changed, self._on_keys)
@@ -96,6 +82,7 @@ class DataPanel(QWidget):
         for item in (self.size, self.unit, self._build_ask()):
             column.addWidget(item)
         column.addLayout(grid)
+        column.addWidget(self._build_hint())
         column.addLayout(self._build_buttons())
         column.addWidget(self.message)
 
@@ -114,6 +101,17 @@ class DataPanel(QWidget):
         line.addWidget(self.um, 1)
         line.addWidget(self.apply_unit)
         return self.ask
+
+    def _build_hint(self) -> QWidget:
+        self.hint, self.hint_text = QWidget(), wrapped()
+        self.take_hint = QPushButton("Use")
+        self.take_hint.clicked.connect(self._take_hint)
+        line = QHBoxLayout(self.hint)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.addWidget(self.hint_text, 1)
+        line.addWidget(self.take_hint)
+        self.hint.hide()
+        return self.hint
 
     def _build_buttons(self) -> QHBoxLayout:
         self.open_button = QPushButton("Open")
@@ -139,10 +137,11 @@ class DataPanel(QWidget):
             item.setEnabled(adata is not None)
         if adata is None:
             self.size.setText("Open a file, or File > Open Sample > CellDyn.")
-            self.unit.hide()
-            self.ask.hide()
+            for item in (self.unit, self.ask, self.hint):
+                item.hide()
             return
         self._try(self._show_facts)
+        self._show_hint(adata)
 
     def _show_facts(self) -> None:
         from celldyn.data import section_key, um_per_unit
@@ -165,9 +164,18 @@ class DataPanel(QWidget):
         )
         self._fill_sections(adata, sections)
 
+    def _show_hint(self, adata: AnnData) -> None:
+        from celldyn.data import propose_section
+
+        self._proposed = propose_section(adata)
+        self.hint.setVisible(self._proposed is not None)
+        self.hint_text.setText(f"{self._proposed} looks like sections that lie on each other:")
+
     def _fill_sections(self, adata: AnnData, chosen: str | None) -> None:
         self.sections.clear()
         self.sections.addItem("none", None)
+        from celldyn.data import section_columns
+
         columns = section_columns(adata)
         for name in columns if chosen in (None, *columns) else [chosen, *columns]:
             self.sections.addItem(name, name)
@@ -199,10 +207,17 @@ class DataPanel(QWidget):
         self._workspace.announce({keys.UNIT.path(), keys.UM_PER_UNIT.path()})
 
     def _set_sections(self) -> None:
+        self._use_sections(self.sections.currentData())
+
+    def _take_hint(self) -> None:
+        self._use_sections(self._proposed)
+
+    def _use_sections(self, column: str | None) -> None:
         from celldyn.data import set_section_key
 
-        set_section_key(self._workspace.require(), self.sections.currentData())
+        set_section_key(self._workspace.require(), column)
         self._workspace.announce({keys.SECTION.path()})
+        self.hint.hide()
 
     def _choose_file(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, "Open a tissue", self._folder(), FILES)

@@ -12,6 +12,7 @@ from napari.components import ViewerModel
 from tissue_dock import LEFT, open_dock, tissue
 
 from celldyn.data import Source, section_key, um_per_unit
+from napari_celldyn.opening import land
 from napari_celldyn.session import session
 from napari_celldyn.widgets.tissue import TissueWidget
 
@@ -173,3 +174,22 @@ def test_a_session_goes_with_its_viewer():
     del viewer, place
     gc.collect()
     assert gone() is None
+
+
+def test_sections_on_top_of_each_other_are_noticed_and_laid_out_by_a_click(
+    make_napari_viewer, qtbot
+):
+    rng = np.random.default_rng(0)
+    adata = ad.AnnData(np.ones((200, 2), np.float32))
+    adata.obs["batch"] = pd.Categorical(np.where(np.arange(200) % 2, "one", "two"))
+    adata.obsm["spatial"] = rng.uniform(0, 100, (200, 2))
+    viewer = make_napari_viewer(show=True)
+    land(viewer, adata, None)
+    dock = next(w for w in viewer.window.dock_widgets.values() if isinstance(w, TissueWidget))
+    assert "batch" in dock.data.hint_text.text()
+    assert dock.data.hint.isVisible()
+    qtbot.mouseClick(dock.data.take_hint, LEFT)
+    assert section_key(adata) == "batch"
+    assert not dock.data.hint.isVisible()
+    assert dock.data.sections.currentText() == "batch"
+    assert np.ptp(session(viewer).tissue.display_xy[:, 0]) > 190

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from celldyn.data.provenance import record, records
     from celldyn.data.reading import read
     from celldyn.data.search import NameIndex
-    from celldyn.data.spatial import (
-        coordinates,
+    from celldyn.data.sections import (
+        propose_section,
+        section_columns,
         section_key,
         set_section_key,
-        set_unit,
         side_by_side,
-        um_per_unit,
     )
+    from celldyn.data.spatial import coordinates, set_unit, um_per_unit
     from celldyn.data.writing import write
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "find_gene",
     "gene_column",
     "labels",
+    "propose_section",
     "read",
     "read_grn",
     "read_ligand_receptors",
@@ -50,6 +51,7 @@ __all__ = [
     "records",
     "require_counts",
     "samples",
+    "section_columns",
     "section_key",
     "set_section_key",
     "set_unit",
@@ -79,10 +81,12 @@ _HOME = {
     "record": "provenance",
     "records": "provenance",
     "require_counts": "check",
-    "section_key": "spatial",
-    "set_section_key": "spatial",
+    "propose_section": "sections",
+    "section_columns": "sections",
+    "section_key": "sections",
+    "set_section_key": "sections",
     "set_unit": "spatial",
-    "side_by_side": "spatial",
+    "side_by_side": "sections",
     "sources": "columns",
     "type_columns": "categories",
     "um_per_unit": "spatial",

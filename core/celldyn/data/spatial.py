@@ -1,8 +1,7 @@
-"""Where the cells are: coordinates, their unit, and the sections they were cut in."""
+"""Where the cells are: coordinates and their unit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,9 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from celldyn import keys
-from celldyn.data.categories import named
 from celldyn.data.words import counted, listed
-from celldyn.errors import ConfigError, DataError, MissingKeyError
+from celldyn.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -138,7 +136,7 @@ def adopt_coordinates(adata: AnnData) -> None:
 
 def um_per_unit(adata: AnnData) -> float | None:
     """Return how many µm one unit of the coordinates is; None where nobody has said so."""
-    held = _celldyn(adata)
+    held = described(adata)
     value = held.get(keys.UM_PER_UNIT.name)
     if value is None:
         return 1.0 if str(held.get(keys.UNIT.name)) == "um" else None
@@ -157,7 +155,7 @@ def set_unit(adata: AnnData, um_per_unit: float | None) -> None:
     ConfigError
         If it is not a positive number.
     """
-    held = dict(_celldyn(adata))
+    held = dict(described(adata))
     held.pop(keys.UM_PER_UNIT.name, None)
     if um_per_unit is not None:
         if not (np.isfinite(um_per_unit) and um_per_unit > 0):
@@ -170,73 +168,7 @@ def set_unit(adata: AnnData, um_per_unit: float | None) -> None:
     adata.uns[keys.CELLDYN.name] = held
 
 
-def _celldyn(adata: AnnData) -> dict[str, Any]:
+def described(adata: AnnData) -> dict[str, Any]:
+    """Return what `uns["celldyn"]` says; empty where it is not there."""
     held = adata.uns.get(keys.CELLDYN.name)
     return held if isinstance(held, dict) else {}
-
-
-# --- the sections -----------------------------------------------------------------------------
-
-
-def section_key(adata: AnnData) -> str | None:
-    """Return the obs column that names each cell's section; None where all are one tissue."""
-    key = _celldyn(adata).get(keys.SECTION.name)
-    return str(key) if key is not None and str(key) in adata.obs else None
-
-
-def set_section_key(adata: AnnData, key: str | None) -> None:
-    """Say which obs column names each cell's section; None makes all one tissue.
-
-    Raises
-    ------
-    MissingKeyError
-        If there is no such column.
-    """
-    held = dict(_celldyn(adata))
-    held.pop(keys.SECTION.name, None)
-    if key is not None:
-        if key not in adata.obs:
-            there = listed(adata.obs.columns, 40)
-            raise MissingKeyError(f"obs has no column {key!r}", f"its columns are: {there}")
-        held[keys.SECTION.name] = key
-    adata.uns[keys.CELLDYN.name] = held
-
-
-def side_by_side(
-    xy: NDArray[np.float64],
-    sections: pd.Series | pd.Categorical | NDArray[Any] | Sequence[Any],
-    gap: float = 0.05,
-) -> NDArray[np.float64]:
-    """Lay sections out in a row, so that those with the same coordinates do not overlap.
-
-    The first section keeps its place; each other one follows to its right, with its least y at
-    the least y of the first. Distances within a section do not change.
-
-    Parameters
-    ----------
-    xy
-        (n_obs, 2) coordinates.
-    sections
-        (n_obs,) the section of each cell; those without one make a section of their own.
-    gap
-        Space between two sections, as a share of the widest one.
-
-    Returns
-    -------
-    (n_obs, 2) float64 coordinates, in the same unit.
-    """
-    out = np.array(xy, np.float64)
-    held = named(pd.Series(sections))
-    codes = pd.factorize(held.codes, sort=True)[0]
-    n = int(codes.max(initial=-1)) + 1
-    if n < 2:
-        return out
-    low, high = np.full((n, 2), np.inf), np.full((n, 2), -np.inf)
-    np.minimum.at(low, codes, out)
-    np.maximum.at(high, codes, out)
-    width = high[:, 0] - low[:, 0]
-    space = gap * (width.max() or 1.0)
-    left = low[0, 0] + np.concatenate([[0.0], np.cumsum(width + space)[:-1]])
-    shift = np.column_stack([left - low[:, 0], low[0, 1] - low[:, 1]])
-    laid: NDArray[np.float64] = out + shift[codes]
-    return laid

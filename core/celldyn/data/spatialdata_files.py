@@ -12,7 +12,8 @@ from celldyn import keys
 from celldyn.data.anndata_files import guarded, read_zarr
 from celldyn.data.formats import zarr_attributes
 from celldyn.data.hostile import check_zarr
-from celldyn.data.spatial import OBSM_NAMES, set_section_key
+from celldyn.data.sections import set_section_key
+from celldyn.data.spatial import OBSM_NAMES
 from celldyn.data.words import listed
 from celldyn.errors import FileFormatError, MissingKeyError, UnavailableError
 
