@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel, QPushButton, QWidget
-from superqt import QCollapsible
 
 from celldyn import keys
 from celldyn.betas.config import BetasConfig
@@ -15,6 +14,7 @@ from napari_celldyn.session import session
 from napari_celldyn.widgets.beta_results import BetaResults
 from napari_celldyn.widgets.betas_source import FIELDS, BetasSource
 from napari_celldyn.widgets.dock import Dock
+from napari_celldyn.widgets.fold import Fold
 from napari_celldyn.widgets.form import ConfigForm
 from napari_celldyn.widgets.job_card import JobCard
 from napari_celldyn.widgets.listen import listen
@@ -50,8 +50,7 @@ class BetasWidget(Dock):
         _ = place.tissue  # what the maps are drawn on
         self.source = BetasSource(self._workspace)
         self.form = ConfigForm(BetasConfig, hidden=FIELDS)
-        self.parameters = QCollapsible("Parameters")
-        self.parameters.setDuration(0)
+        self.parameters = Fold("Parameters")
         self.parameters.addWidget(self.form)
         self.found = QLabel()
         self.found.setWordWrap(True)

@@ -8,13 +8,12 @@ from typing import Any, TypeAlias
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
-from superqt import QCollapsible
 
 from celldyn.config import Config
 from celldyn.errors import ConfigError
 from napari_celldyn.widgets.editors import EMPTY, Editor, bounds, editor_for, has_suffix, unit
+from napari_celldyn.widgets.fold import Fold
 from napari_celldyn.widgets.sentence import ErrorSentence
 
 Choices: TypeAlias = Sequence[Any] | Callable[[], Sequence[Any]]
@@ -54,10 +53,7 @@ class ConfigForm(QWidget):
         self._kept: dict[str, Any] = {}
         self._quiet = False
         # superqt's own icons are drawn in a colour that the theme does not change
-        self.advanced = QCollapsible("▸ Advanced", None, QIcon(), QIcon())
-        self.advanced.toggled.connect(
-            lambda is_open: self.advanced.setText(f"{'▾' if is_open else '▸'} Advanced")
-        )
+        self.advanced = Fold("Advanced")
         self.sentence = ErrorSentence()
         self._plain_rows, self._advanced_rows = _rows(), _rows()
         for name, field in config.model_fields.items():
