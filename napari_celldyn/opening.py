@@ -33,6 +33,8 @@ __all__ = [
 
 PLUGIN = "napari-celldyn"
 DOCK = "Tissue"
+BACKED_ABOVE = 4 << 30
+"""An .h5ad of more bytes stays on disk, and a gene is read when it is looked at."""
 
 
 def read_tissue(path: Path) -> AnnData:
@@ -45,9 +47,13 @@ def read_tissue(path: Path) -> AnnData:
     """
     from celldyn.data import coordinates, read
 
-    adata = read(path)
+    adata = read(path, backed=_is_large(path))
     coordinates(adata)  # raises where there are none
     return adata
+
+
+def _is_large(path: Path) -> bool:
+    return path.suffix == ".h5ad" and path.is_file() and path.stat().st_size > BACKED_ABOVE
 
 
 def open_path(workspace: Workspace, path: Path) -> None:

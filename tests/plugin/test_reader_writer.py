@@ -18,6 +18,7 @@ from celldyn.data import Source, samples
 from celldyn.data import write as save
 from celldyn.errors import CelldynError
 from napari_celldyn.opening import first_colour, saves_in_place
+from napari_celldyn.opening import save as save_tissue
 from napari_celldyn.reader import get_reader, open_in_viewer, read_layers
 from napari_celldyn.session import session
 from napari_celldyn.widgets.tissue import TissueWidget
@@ -226,3 +227,25 @@ def test_a_table_of_text_is_not_saved_in_place(h5ad, tmp_path):
     table.write_text("cell,x,y,g0\na,1.0,2.0,3\n")
     assert saves_in_place(h5ad)
     assert not saves_in_place(table)
+
+
+def test_a_large_file_stays_on_disk_and_works_like_any_other(viewer, tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_celldyn.opening.BACKED_ABOVE", 1000)
+    path = tmp_path / "large.h5ad"
+    samples.load("two_niches").write_h5ad(path)
+    viewer.open(path, plugin=PLUGIN)
+    workspace = session(viewer).workspace
+    adata = workspace.require()
+    assert adata.isbacked
+    workspace.colour = Source("X", column="Tf1")
+    shown = session(viewer).tissue.column.values
+    np.testing.assert_array_equal(
+        shown, samples.load("two_niches")[:, "Tf1"].to_df()["Tf1"].to_numpy(np.float32)
+    )
+    workspace.annotate(np.arange(5), "mine", "region")
+    save_tissue(workspace, tmp_path / "copy.h5ad")
+    save_tissue(workspace, path)
+    for file in (path, tmp_path / "copy.h5ad"):
+        back = ad.read_h5ad(file)
+        assert (back.obs["region"] == "mine").sum() == 5
+        assert back.X.sum() == samples.load("two_niches").X.sum()
