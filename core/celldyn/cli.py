@@ -16,7 +16,7 @@ from celldyn.jobs import run
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from celldyn.betas import BetasConfig
+    from celldyn.betas import BetasConfig, BetasResult
 
 DEMO_SAMPLE, DEMO_GENE = "two_niches", "Target1"
 
@@ -43,11 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("celldyn: stopped; nothing was written.\n")
         return 130
+    except BrokenPipeError:  # whoever read what is printed has read enough
+        sys.stderr.close()
     return 0
 
 
 def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -130,18 +133,25 @@ def _demo(given: argparse.Namespace) -> None:
 
 
 def _fit(adata: AnnData, configs: Sequence[BetasConfig], given: argparse.Namespace) -> None:
-    from celldyn.betas import fit
+    from celldyn.betas import find_modulators, fit
     from celldyn.data import write
 
     for config in configs:
-        result = fit(adata, config, bar=not given.quiet)
-        scores = result.score_table().drop(columns="seed_r2")
-        scores = scores if scores["section"].any() else scores.drop(columns="section")
-        _say(f"{result.gene}: {len(result.modulators)} modulators, {result.seconds:.1f} s")
-        _say(scores.to_string(index=False, float_format="{:.3f}".format))
-        for note in result.notes:
-            _say(f"Note: {note}")
-    _say(f"Written: {write(adata, given.output)}")
+        find_modulators(adata, config)  # a wrong gene is told before the first is fitted
+    results = [fit(adata, config, bar=not given.quiet) for config in configs]
+    written = write(adata, given.output)  # first the file: printing may fail
+    for result in results:
+        _report(result)
+    _say(f"Written: {written}")
+
+
+def _report(result: BetasResult) -> None:
+    scores = result.score_table().drop(columns="seed_r2")
+    scores = scores if scores["section"].any() else scores.drop(columns="section")
+    _say(f"{result.gene}: {len(result.modulators)} modulators, {result.seconds:.1f} s")
+    _say(scores.to_string(index=False, float_format="{:.3f}".format))
+    for note in result.notes:
+        _say(f"Note: {note}")
 
 
 def _simulate(given: argparse.Namespace) -> None:

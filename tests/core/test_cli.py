@@ -167,3 +167,28 @@ def test_no_traceback_reaches_the_shell(tmp_path):
     )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_second_gene_is_told_before_the_first_is_fitted(tmp_path, capsys):
+    out = tmp_path / "out.h5ad"
+    status = main(
+        ["betas", str(samples.path("two_niches")), "--target-gene", "Target1", "Nonesuch",
+         "--cluster-annot", "cell_type", "--regulators", "Tf1", "--no-use-ligands", "-o", str(out)]
+    )  # fmt: skip
+    assert status == 2
+    said = capsys.readouterr()
+    assert "Nonesuch" in said.err
+    assert said.out == ""
+    assert not out.exists()
+
+
+def test_the_result_is_kept_when_nobody_reads_what_is_printed(tmp_path):
+    out = tmp_path / "out.h5ad"
+    script = (
+        f"{sys.executable} -m celldyn.cli betas {samples.path('two_niches')} "
+        "--target-gene Target1 --cluster-annot cell_type --regulators Tf1 --no-use-ligands "
+        f"-q -o {out} | head -0"
+    )
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert out.exists()

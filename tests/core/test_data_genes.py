@@ -101,7 +101,7 @@ def test_a_gene_that_is_not_there_gets_the_closest_names():
 
 def test_a_layer_that_is_not_there_is_named():
     with pytest.raises(
-        MissingKeyError, match="layer 'spliced' is not there; the layers are: none"
+        MissingKeyError, match="layer 'spliced' is not there; there are none; no layer means X"
     ):
         data.expression(tissue(), ["Gene0"], "spliced")
     with pytest.raises(MissingKeyError, match="has no X"):

@@ -68,9 +68,8 @@ def matrix_of(adata: AnnData, layer: str | None = None) -> Any:  # noqa: ANN401
             raise MissingKeyError("the data set has no X", "name one of its layers")
         return adata.X
     if layer not in adata.layers:
-        raise MissingKeyError(
-            f"layer {layer!r} is not there", f"the layers are: {listed(adata.layers)}"
-        )
+        remedy = f"the layers are {listed(adata.layers)}" if adata.layers else "there are none"
+        raise MissingKeyError(f"layer {layer!r} is not there", f"{remedy}; no layer means X")
     return adata.layers[layer]
 
 
