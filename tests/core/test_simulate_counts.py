@@ -8,7 +8,12 @@ import pytest
 from scipy.stats import chisquare, kstest, nbinom
 
 from celldyn.errors import DataError, MissingKeyError
-from celldyn.simulate import negative_binomial, sample_counts
+from celldyn.simulate import (
+    SimulationConfig,
+    generate_gene_parameters,
+    negative_binomial,
+    sample_counts,
+)
 from celldyn.simulate.inversion import quantile
 from celldyn.simulate.streams import hash_bits, name_ids, stream_key, uniforms, unit_interval
 
@@ -161,3 +166,15 @@ def test_streams_differ_by_seed_and_stage_and_grow_in_place():
     assert not np.intersect1d(first, uniforms(2, "place", 50, 2)).size
     assert not np.intersect1d(first, uniforms(1, "type", 50, 2)).size
     np.testing.assert_array_equal(uniforms(1, "place", 80, 2)[:50], first)
+
+
+def test_types_by_position_are_types_by_name():
+    config = SimulationConfig(n_cells=6, n_celltype=3, n_genes=30, n_markers=5, seed=3)
+    genes = generate_gene_parameters(config)
+    names = np.array(["ct_0", "ct_2", "ct_1", "ct_0", "ct_1", "ct_2"])
+    positions = np.array([0, 2, 1, 0, 1, 2])
+    by_name = sample_counts(genes, names, 1.0, 5)
+    by_position = sample_counts(genes, positions, 1.0, 5)
+    assert (by_name != by_position).nnz == 0
+    with pytest.raises(MissingKeyError, match="cell 1 is of type 3"):
+        sample_counts(genes, np.array([0, 3]), 1.0, 5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -89,7 +90,7 @@ def sample_counts(
         (n_genes, ...) from `generate_gene_parameters`: `feature_name`, and per type
         `<type>_theta` and `<type>_mu`.
     celltype
-        (n_cells,) cell type names.
+        (n_cells,) cell type names, or their positions among the types of the table.
     scale
         (n_cells,) size factors, or one for all.
     seed
@@ -122,7 +123,7 @@ def sample_counts_job(
     cell_ids: ArrayLike | None = None,
 ) -> Job[sparse.csr_matrix]:
     """Do the work of `sample_counts` tile by tile; progress counts cells."""
-    labels = pd.Categorical(np.asarray(celltype))
+    labels = pd.Categorical(_names_of(np.asarray(celltype), gpar_df))
     if (labels.codes < 0).any():
         cell = int(np.flatnonzero(labels.codes < 0)[0])
         raise DataError(f"cell {cell} has no cell type", "give one to every cell")
@@ -253,13 +254,32 @@ def _per_cell(
     return np.broadcast_to(factors, (n_cells,)).copy(), ids.astype(np.uint64)
 
 
+def _types_of(gpar_df: pd.DataFrame) -> list[str]:
+    return [str(name).removesuffix("_mu") for name in gpar_df if str(name).endswith("_mu")]
+
+
+def _names_of(celltype: NDArray[Any], gpar_df: pd.DataFrame) -> NDArray[Any]:
+    """Return the names of types that are given by position; names stay as they are."""
+    if celltype.dtype.kind not in "iu":
+        return celltype
+    names = np.array(_types_of(gpar_df), dtype=object)
+    wrong = np.flatnonzero((celltype < 0) | (celltype >= len(names)))
+    if wrong.size:
+        raise MissingKeyError(
+            f"cell {int(wrong[0])} is of type {int(celltype[wrong[0]])}, and the gene table has "
+            f"{len(names)} types",
+            f"number them from 0: {', '.join(names)}",
+        )
+    return np.asarray(names[celltype])
+
+
 def _parameters(
     gpar_df: pd.DataFrame, celltype: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     wanted = (f"{celltype}_mu", f"{celltype}_theta")
     missing = [name for name in wanted if name not in gpar_df.columns]
     if missing:
-        known = ", ".join(c.removesuffix("_mu") for c in gpar_df.columns if str(c).endswith("_mu"))
+        known = ", ".join(_types_of(gpar_df))
         raise MissingKeyError(
             f"the gene table has no column {missing[0]!r}", f"its cell types are {known}"
         )
