@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 from celldyn import keys
 from celldyn.betas.config import BetasConfig
 from celldyn.errors import CelldynError, ConfigError
+from napari_celldyn.networks import NetworkShelf
 from napari_celldyn.session import session
 from napari_celldyn.widgets.beta_results import BetaResults
 from napari_celldyn.widgets.betas_source import FIELDS, BetasSource
@@ -60,6 +61,7 @@ class BetasWidget(Dock):
         self.board = ScoreBoard()
         self.results = BetaResults(self._workspace)
         self.card: JobCard | None = None
+        self._networks = NetworkShelf()
         self.fill(
             (
                 ("Model a gene from its regulators and its neighbours' signals", self.source),
@@ -115,7 +117,9 @@ class BetasWidget(Dock):
         if self._workspace.adata is None or not self.source.gene.text().strip():
             return None
         try:
-            found = find_modulators(self._workspace.adata, self.config())
+            config = self.config()
+            grn = self._networks.grn(config)
+            found = find_modulators(self._workspace.adata, config, grn=grn)
         except CelldynError as error:
             self.sentence.say(str(error))
             return None
@@ -145,7 +149,7 @@ class BetasWidget(Dock):
             raise ConfigError("no target gene is chosen", "type a part of its name")
         config = self.config()
         refuse_networks(config)
-        inputs = prepare(self._workspace.require(), config)
+        inputs = prepare(self._workspace.require(), config, grn=self._networks.grn(config))
         return self._runner.submit(
             f"Betas of {inputs.target}",
             lambda: fit_job(inputs, config),
