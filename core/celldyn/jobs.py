@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, TypeVar
 
 T = TypeVar("T")
@@ -131,7 +131,8 @@ def scaled(job: Job[T], done: float, total: float, message: str | None = None) -
                 result: T = end.value
                 return result
             said = step.message if message is None else message
-            yield Progress(step.stage, done + (step.fraction or 0.0), total, said)
+            at = min(done + (step.fraction or 0.0), total)
+            yield replace(step, done=at, total=total, message=said)
 
 
 def run(job: Job[T], *, bar: bool = True) -> T:

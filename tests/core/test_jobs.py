@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from celldyn.jobs import Meter, Pace, Progress, run
+from celldyn.jobs import Meter, Pace, Progress, run, scaled
 
 
 class Clock:
@@ -175,3 +175,41 @@ def test_pace_is_due_once_in_its_time(monkeypatch):
         now[0] = step * 0.001
         due += pace.due()
     assert due == 19
+
+
+# --- a job inside a job ---
+
+
+def test_a_job_inside_another_counts_as_a_part_of_it():
+    def inner():
+        yield Progress("inner", 1, 4, "quarter", {"loss": 2.0})
+        yield Progress("inner")
+        return "result"
+
+    job = scaled(inner(), 2, 3)
+    assert next(job) == Progress("inner", 2.25, 3, "quarter", {"loss": 2.0})
+    assert next(job) == Progress("inner", 2, 3)
+    with pytest.raises(StopIteration, match="result"):
+        next(job)
+
+
+def test_it_never_counts_beyond_the_whole_and_says_what_it_is_told():
+    def inner():
+        yield Progress("inner", 1, 2, "its own")
+
+    assert next(scaled(inner(), 3, 3, "given")) == Progress("inner", 3, 3, "given")
+
+
+def test_closing_the_outer_closes_the_inner():
+    closed = []
+
+    def inner():
+        try:
+            yield Progress("inner")
+        finally:
+            closed.append(True)
+
+    job = scaled(inner(), 0, 1)
+    next(job)
+    job.close()
+    assert closed == [True]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celldyn.betas.config import BetasConfig
+from celldyn.jobs import Job, Pace, Progress, run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,7 @@ Status: TypeAlias = Literal[
 ]
 
 INTERCEPT = "beta0"
+_VALUES_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,21 @@ def spread(
     coefficients: NDArray[np.float64], fit_of_cell: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     """Give each cell the coefficients of its fit, and 0 where it has none (−1)."""
-    if not len(coefficients):
-        return np.zeros((len(fit_of_cell), coefficients.shape[1]))
-    return np.where(fit_of_cell[:, None] < 0, 0.0, coefficients[fit_of_cell])
+    return run(spread_job(coefficients, fit_of_cell), bar=False)
+
+
+def spread_job(
+    coefficients: NDArray[np.float64], fit_of_cell: NDArray[np.intp]
+) -> Job[NDArray[np.float64]]:
+    """Do the work of `spread`, by blocks of cells."""
+    none = np.zeros((1, coefficients.shape[1]))
+    rows = np.concatenate([none, coefficients])
+    values = np.empty((len(fit_of_cell), coefficients.shape[1]))
+    step = max(_VALUES_AT_ONCE // max(values.shape[1], 1), 1)
+    pace = Pace()
+    for start in range(0, len(values), step):
+        block = slice(start, start + step)
+        np.take(rows, fit_of_cell[block] + 1, axis=0, out=values[block], mode="clip")
+        if pace.due():
+            yield Progress("betas of each cell", start, len(values))
+    return values

@@ -14,7 +14,7 @@ from celldyn.betas.folds import spatial_folds
 from celldyn.betas.gram import Gram, gram_job
 from celldyn.betas.inputs import Floats, Ints
 from celldyn.betas.lasso import group_lasso_job
-from celldyn.jobs import Job, scaled
+from celldyn.jobs import Job, Progress, scaled
 
 Linear = tuple[float, Floats]
 
@@ -74,6 +74,7 @@ def seed_job(X: Floats, y: Floats, groups: Ints, xy: Floats, config: BetasConfig
     intercept, coef = yield from scaled(trainer(None, None), 1, total)
     predicted = np.empty(len(y))
     for k, fold in enumerate(folds):
+        yield Progress("held-out folds", 2 + k, total)  # many short fits are a long silence too
         b0, b = yield from scaled(trainer(k, coef), 2 + k, total)
         predicted[fold] = b0 + X[fold] @ b
     heldout = r_squared(y, predicted) if folds else float("nan")
@@ -93,6 +94,7 @@ def _lasso(
         job = scaled(gram_job(X[rows], y[rows]), k, len(pieces))
         part = yield from scaled(job, 0, 2 + len(folds))
         parts.append(part)
+        yield Progress("cross products", (k + 1) / len(pieces), 2 + len(folds))
     whole = sum(parts[1:], start=parts[0])
 
     def train(fold: int | None, start: Floats | None) -> Job[Linear]:

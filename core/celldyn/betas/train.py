@@ -13,7 +13,7 @@ from celldyn.betas.config import BetasConfig
 from celldyn.betas.design import Design, design_job
 from celldyn.betas.inputs import BetasInputs, Floats, Ints, check_skipped
 from celldyn.betas.preparing import prepare
-from celldyn.betas.results import BetasResult, ClusterFit, Status, spread
+from celldyn.betas.results import BetasResult, ClusterFit, Status, spread_job
 from celldyn.betas.seed_model import SeedFit, seed_job
 from celldyn.betas.stored import write_result
 from celldyn.errors import UnavailableError
@@ -77,7 +77,8 @@ def fit_job(inputs: BetasInputs, config: BetasConfig) -> Job[BetasResult]:
         codes = inputs.cluster_codes[design.cells]
         for cluster in np.unique(codes):
             yield from _one_cluster(ledger, design, int(cluster), np.flatnonzero(codes == cluster))
-    return ledger.result(time.perf_counter() - started)
+    result = yield from ledger.result_job(started)
+    return result
 
 
 def refuse_networks(config: BetasConfig) -> None:
@@ -188,21 +189,23 @@ class _Ledger:
         self.done += 1
         return fitted
 
-    def result(self, seconds: float) -> BetasResult:
+    def result_job(self, started: float) -> Job[BetasResult]:
         """Return the betas over the modulators that vary in some section."""
         modulators = self.inputs.modulators.select(self.varies)
         kept = np.concatenate(([True], self.varies))
         coefficients = np.array(self.coefficients)[:, kept]
+        job = spread_job(coefficients, self.fit_of_cell)
+        values = yield from scaled(job, self.done, self.total)
         return BetasResult(
             gene=self.inputs.target,
             modulators=tuple(modulators.names),
             kinds=tuple(modulators.kinds),
-            values=spread(coefficients, self.fit_of_cell),
+            values=values,
             fits=tuple(self.fits),
             coefficients=coefficients,
             dropped=self.dropped,
             config=self.config,
             species=self.inputs.species,
-            seconds=seconds,
+            seconds=time.perf_counter() - started,
             notes=self.inputs.notes,
         )
