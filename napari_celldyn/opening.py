@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Session",
+    "ask_for_coordinates",
     "current_viewer",
     "first_colour",
     "land",
@@ -37,17 +39,31 @@ BACKED_ABOVE = 4 << 30
 """An .h5ad of more bytes stays on disk, and a gene is read when it is looked at."""
 
 
-def read_tissue(path: Path) -> AnnData:
+def read_tissue(
+    path: Path, choose: Callable[[str, list[str]], str | None] | None = None
+) -> AnnData:
     """Read a file or folder and make sure that it is a tissue.
+
+    Parameters
+    ----------
+    path
+        The file or folder.
+    choose
+        Asked, with the file's name and the keys of obsm to choose from, which of them to take
+        where there are no coordinates; None, or None as its answer, takes none.
 
     Raises
     ------
     CelldynError
         One sentence: what is wrong with it, and what to do.
     """
-    from celldyn.data import coordinates, read
+    from celldyn.data import coordinate_candidates, coordinates, read, use_coordinates
 
     adata = read(path, backed=_is_large(path))
+    if choose is not None and (found := coordinate_candidates(adata)):
+        key = choose(path.name, found)
+        if key is not None:
+            use_coordinates(adata, key)
     coordinates(adata)  # raises where there are none
     return adata
 
@@ -58,7 +74,7 @@ def _is_large(path: Path) -> bool:
 
 def open_path(workspace: Workspace, path: Path) -> None:
     """Put the tissue at `path` in view; if it cannot be read, nothing changes."""
-    _show(workspace, read_tissue(path), path)
+    _show(workspace, read_tissue(path, ask_for_coordinates), path)
 
 
 def _show(
@@ -148,6 +164,18 @@ def may_replace(workspace: Workspace, parent: QWidget | None = None) -> bool:
         QMessageBox.StandardButton.Cancel,
     )
     return bool(answer == QMessageBox.StandardButton.Discard)
+
+
+def ask_for_coordinates(name: str, found: list[str]) -> str | None:
+    """Ask which key of obsm to take for a tissue that has no coordinates; None is cancel."""
+    from qtpy.QtWidgets import QApplication, QInputDialog
+
+    text = f"{name} has no coordinates. Which part of obsm says where the cells are?"
+    parent = QApplication.activeWindow()
+    chosen, accepted = QInputDialog.getItem(
+        parent, "Where are the cells?", text, found, editable=False
+    )
+    return chosen if accepted else None
 
 
 def refuse(error: CelldynError) -> None:

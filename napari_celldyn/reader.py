@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from celldyn.errors import CelldynError
 from napari_celldyn.opening import (
+    ask_for_coordinates,
     current_viewer,
     land,
     may_replace,
@@ -78,7 +79,7 @@ def open_in_viewer(path: str | Sequence[str]) -> list[LayerData]:
         return read_layers(first)
     if may_replace(session(viewer).workspace):
         try:
-            land(viewer, read_tissue(first), first)
+            land(viewer, read_tissue(first, ask_for_coordinates), first)
         except CelldynError as error:
             refuse(error)
     return NOTHING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
@@ -105,3 +106,17 @@ def test_one_section_stays_where_it_is():
 def test_sections_of_one_cell_each_still_get_room():
     laid = data.side_by_side(np.zeros((2, 2)), [1, 2], gap=0.5)
     np.testing.assert_array_equal(laid, [[0, 0], [0.5, 0]])
+
+
+def test_only_tables_of_two_finite_columns_can_stand_in_for_coordinates():
+    adata = ad.AnnData(np.ones((3, 2), np.float32))
+    adata.obsm["X_umap"] = np.arange(9.0).reshape(3, 3)
+    adata.obsm["X_one"] = np.ones((3, 1))
+    adata.obsm["X_gap"] = np.array([[0, np.nan], [1, 1], [2, 2]])
+    assert data.coordinate_candidates(adata) == ["X_umap"]
+    data.use_coordinates(adata, "X_umap")
+    np.testing.assert_array_equal(data.coordinates(adata), adata.obsm["X_umap"][:, :2])
+    assert data.coordinate_candidates(adata) == []
+    assert data.um_per_unit(adata) is None
+    with pytest.raises(MissingKeyError, match="X_pca"):
+        data.use_coordinates(adata, "X_pca")

@@ -198,6 +198,34 @@ def test_unsaved_work_is_not_replaced_unasked(viewer, h5ad, tmp_path, qtbot, but
     assert_landed(viewer)
 
 
+@pytest.mark.parametrize("accepted", [True, False])
+def test_without_coordinates_an_embedding_can_be_chosen(viewer, tmp_path, accepted):
+    adata = tissue()
+    adata.obsm["X_umap"] = adata.obsm.pop("spatial")
+    adata.obsm["X_one"] = np.ones((40, 1))
+    adata.write_h5ad(tmp_path / "nowhere.h5ad")
+    offered = []
+
+    def answer():
+        dialog = QApplication.activeModalWidget()
+        offered.append((dialog.labelText(), dialog.comboBoxItems()))
+        (dialog.accept if accepted else dialog.reject)()
+
+    QTimer.singleShot(300, answer)
+    said = errors_said(lambda: viewer.open(tmp_path / "nowhere.h5ad", plugin=PLUGIN))
+    ((text, choices),) = offered
+    assert "nowhere.h5ad has no coordinates" in text
+    assert choices == ["X_umap"]
+    if accepted:
+        assert said == []
+        assert_landed(viewer)
+        held = session(viewer).workspace.adata
+        np.testing.assert_array_equal(held.obsm["spatial"], adata.obsm["X_umap"])
+    else:
+        assert len(said) == 1
+        assert session(viewer).workspace.adata is None
+
+
 # --- out --------------------------------------------------------------------------------------
 
 

@@ -27,7 +27,13 @@ if TYPE_CHECKING:
         set_section_key,
         side_by_side,
     )
-    from celldyn.data.spatial import coordinates, set_unit, um_per_unit
+    from celldyn.data.spatial import (
+        coordinate_candidates,
+        coordinates,
+        set_unit,
+        um_per_unit,
+        use_coordinates,
+    )
     from celldyn.data.writing import write
 
 __all__ = [
@@ -38,6 +44,7 @@ __all__ = [
     "category_colours",
     "check_tissue",
     "column",
+    "coordinate_candidates",
     "coordinates",
     "expression",
     "find_gene",
@@ -59,6 +66,7 @@ __all__ = [
     "sources",
     "type_columns",
     "um_per_unit",
+    "use_coordinates",
     "write",
 ]
 
@@ -70,7 +78,9 @@ _HOME = {
     "category_colours": "palette",
     "check_tissue": "check",
     "column": "columns",
+    "coordinate_candidates": "spatial",
     "coordinates": "spatial",
+    "use_coordinates": "spatial",
     "expression": "genes",
     "find_gene": "genes",
     "gene_column": "genes",

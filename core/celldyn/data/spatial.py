@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from celldyn import keys
 from celldyn.data.words import counted, listed
-from celldyn.errors import ConfigError, DataError
+from celldyn.errors import ConfigError, DataError, MissingKeyError
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -129,6 +129,38 @@ def adopt_coordinates(adata: AnnData) -> None:
         pair = pair_of(adata.obs)
         if found[0].startswith("obs[") and pair is not None and pair[0].lower() == PAIRS[0][0]:
             set_unit(adata, 1.0)
+
+
+def coordinate_candidates(adata: AnnData) -> list[str]:
+    """Return the keys of obsm that could stand in for coordinates; none where it has some.
+
+    A key can if its first two columns are finite numbers: an embedding can be looked at as if it
+    were a tissue.
+    """
+
+    def can(table: Any) -> bool:  # noqa: ANN401
+        try:
+            values = np.asarray(table, np.float64)
+        except (TypeError, ValueError):
+            return False
+        return values.ndim == 2 and values.shape[1] >= 2 and bool(np.isfinite(values[:, :2]).all())
+
+    if locate(adata) is not None:
+        return []
+    return [str(key) for key in adata.obsm if can(adata.obsm[key])]
+
+
+def use_coordinates(adata: AnnData, key: str) -> None:
+    """Take the first two columns of `obsm[key]` as coordinates, of unknown unit.
+
+    Raises
+    ------
+    MissingKeyError
+        If obsm has no such key.
+    """
+    if key not in adata.obsm:
+        raise MissingKeyError(f"obsm has no {key!r}", f"its keys are: {listed(adata.obsm)}")
+    adata.obsm[keys.SPATIAL.name] = np.array(adata.obsm[key], np.float64)[:, :2]
 
 
 # --- the unit ---------------------------------------------------------------------------------
