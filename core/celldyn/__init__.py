@@ -29,7 +29,7 @@ __all__ = [
     "write",
 ]
 
-_ROOMS = frozenset({"betas", "cluster", "data", "devices", "keys", "persist", "plots", "simulate"})
+_ROOMS = frozenset({"betas", "data", "devices", "keys", "persist", "plots", "simulate"})
 _FROM_DATA = frozenset({"read", "write"})
 
 

@@ -161,7 +161,7 @@ def modulator_frame(result: BetasResult) -> pd.DataFrame:
 
 def score_frame(result: BetasResult) -> pd.DataFrame:
     """Return the scores per section and cluster under short names."""
-    frame = result.score_table()
+    frame = result.score_table().replace({"cluster": {"": "all cells"}})
     names = {"n_cells": "cells", "r2": "R²", "heldout_r2": "held-out"}
     shown = ["cluster", "cells", "R²", "held-out", "status"]
     if frame["section"].nunique() > 1:

@@ -101,10 +101,10 @@ class BetasWidget(Dock):
         self.source.propose(gene)
 
     def labels_source(self) -> Source | None:
-        """Return the column of the chosen cell types, to colour by."""
+        """Return the column of the chosen cell types, to colour by; None if all are alike."""
         from celldyn.data import Source
 
-        column = self.source.labels.currentText()
+        column = self.source.labels.currentData()
         return Source("obs", key=column) if column else None
 
     def find_modulators(self) -> Found | None:
@@ -202,7 +202,7 @@ def _in_words(found: Found) -> str:
         parts.append(f"{len(m.lr)} ligand–receptor pairs")
     if m.tfl:
         parts.append(f"{len(m.tfl)} ligand–TF pairs")
-    where = f"{len(found.clusters)} cell types"
+    where = f"{len(found.clusters)} cell types" if any(found.clusters) else "all cells alike"
     if len(found.sections) > 1:
         where += f" in each of {len(found.sections)} sections"
     return " ".join([f"Found {', '.join(parts)}; {where}.", *found.notes])

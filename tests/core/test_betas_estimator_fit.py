@@ -8,11 +8,16 @@ import pandas as pd
 import pytest
 from betas_tissue import REGULATORS, estimator, tissue
 
+from celldyn import data
 from celldyn.betas import (
+    BetasConfig,
     SpatialCellularProgramsEstimator,
+    fit,
+    read_result,
 )
 from celldyn.betas.folds import spatial_folds
 from celldyn.betas.lasso import group_lasso
+from celldyn.data import samples
 
 
 def test_known_coefficients_come_back():
@@ -167,3 +172,33 @@ def test_heldout_r2_sees_through_overfitting():
     model.fit(num_epochs=0, pbar=False)
     assert model.scores["a"] > 0.5
     assert model.heldout_scores["a"] < 0.0
+
+
+def test_without_cell_types_all_cells_share_one_model(tmp_path):
+    adata = samples.load("two_niches")
+    first = SpatialCellularProgramsEstimator(
+        adata, "Target1", cluster_annot=None, layer=None, regulators=["Tf1"], use_ligands=False
+    )
+    first.fit(num_epochs=0, pbar=False)
+    betas = first.get_betas()
+    assert len(betas.drop_duplicates()) == 1
+    x, y = (adata[:, gene].to_df()[gene].to_numpy(float) for gene in ("Tf1", "Target1"))
+    slope = np.cov(x, y)[0, 1] / np.var(x, ddof=1)
+    np.testing.assert_allclose(betas["beta_Tf1"].iloc[0], slope, rtol=1e-4)
+    again = SpatialCellularProgramsEstimator(
+        adata, "Target1", cluster_annot=None, layer=None, regulators=["Tf1"], use_ligands=False
+    )
+    again.load(first.export(tmp_path))
+    assert again.get_betas().equals(betas)
+    result = fit(
+        adata,
+        BetasConfig(
+            target_gene="Target1", cluster_annot=None, layer=None, regulators=["Tf1"],
+            use_ligands=False,
+        ),
+        bar=False,
+    )  # fmt: skip
+    adata.write_h5ad(tmp_path / "all.h5ad")
+    back = read_result(data.read(tmp_path / "all.h5ad"), "Target1")
+    np.testing.assert_array_equal(back.values, result.values)
+    assert back.config.cluster_annot is None

@@ -49,6 +49,18 @@ def test_it_does_the_same_on_a_tissue_of_ones_own(tmp_path):
     assert np.isfinite(result.values).all()
 
 
+def test_it_does_without_cell_types(tmp_path):
+    adata = samples.load("two_niches")
+    adata.obs = adata.obs[[]]
+    adata.uns.clear()
+    celldyn.write(adata, tmp_path / "bare.h5ad")
+    done = demo(tmp_path, "--data", str(tmp_path / "bare.h5ad"), "--gene", "Target1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = read_result(celldyn.read(tmp_path / "out" / "bare_betas.h5ad"), "Target1")
+    assert [fitted.status for fitted in result.fits] == ["fitted"]
+    assert (result.values == result.values[0]).all()
+
+
 def test_a_wrong_file_is_one_sentence(tmp_path):
     (tmp_path / "notes.h5ad").write_text("not a tissue")
     done = demo(tmp_path, "--data", str(tmp_path / "notes.h5ad"))

@@ -74,6 +74,8 @@ class ProgramFeatures:
         """The clusters as they are in obs: numbers stay numbers."""
         import pandas as pd
 
+        if self.config.cluster_annot is None:
+            return list(self._inputs.clusters)
         column = self.adata.obs[self.config.cluster_annot]
         if isinstance(column.dtype, pd.CategoricalDtype):
             column = column.cat.categories.to_series()

@@ -55,7 +55,7 @@ class SpatialCellularProgramsEstimator(FittedPrograms):
     spatial_dim
         Side, in pixels, of the image of a cell's surroundings.
     cluster_annot
-        obs column of cell types: numbers or text.
+        obs column of cell types, numbers or text; None makes all cells one type.
     layer
         Layer of the expression; None is X.
     radius, contact_distance
@@ -120,7 +120,7 @@ class SpatialCellularProgramsEstimator(FittedPrograms):
         adata: AnnData,
         target_gene: str,
         spatial_dim: int = 64,
-        cluster_annot: str = "cell_type_int",
+        cluster_annot: str | None = "cell_type_int",
         layer: str | None = "imputed_count",
         radius: float = 100,
         contact_distance: float = 30,
