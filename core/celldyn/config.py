@@ -35,7 +35,7 @@ def param(
         pydantic's own: `gt`, `ge`, `lt`, `le`, `min_length`, ...
     """
     extra: dict[str, Any] = {"unit": unit, "advanced": advanced}
-    if default is not ... and isinstance(default, list | dict):
+    if isinstance(default, list | dict):
         return Field(
             default_factory=default.copy, description=help, json_schema_extra=extra, **bounds
         )

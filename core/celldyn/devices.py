@@ -37,7 +37,12 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
+def usable_threads() -> int:
+    """Return how many cores this process may use."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(usable or 1, 1)
+
+
 def spare_threads() -> int:
     """Return how many threads work may take while a window stays alive: cores − 1, at least 1."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max((usable or 1) - 1, 1)
+    return max(usable_threads() - 1, 1)

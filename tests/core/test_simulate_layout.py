@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from celldyn.simulate.domains import celltype_codes, domain_codes
 from celldyn.simulate.fields import smooth_field
-from celldyn.simulate.layout import n_sites, positions
+from celldyn.simulate.layout.domains import celltype_codes, domain_codes
+from celldyn.simulate.layout.points import n_sites, positions
 from celldyn.simulate.streams import uniforms
 
 

@@ -7,20 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from celldyn.simulate.genes import gene_names
-from celldyn.simulate.layout import n_sites
+from celldyn.simulate.genes import gene_names, marker_rows
+from celldyn.simulate.layout.points import n_sites
 from celldyn.simulate.specs import PRIOR_NAMES, topological
 
 if TYPE_CHECKING:
     from celldyn.simulate.config import SimulationConfig
 
 _SUM_TOLERANCE = 1e-6
-
-
-def marker_rows(config: SimulationConfig) -> dict[str, int]:
-    """Return the row of every marker gene in the gene table."""
-    n_markers = config.n_celltype * config.markers_per_type
-    return {name: row for row, name in enumerate(gene_names(config)[0][:n_markers])}
 
 
 def _gene_numbers(config: SimulationConfig) -> None:
@@ -46,6 +40,9 @@ def _proportions(config: SimulationConfig) -> None:
     given = config.celltype_proportion
     if given is None:
         return
+    if isinstance(given, dict):
+        _known("celltype_proportion", given, config.celltype_names, "cell type")
+        given = [given.get(name, 0.0) for name in config.celltype_names]
     if len(given) != config.n_celltype or min(given) < 0:
         raise ValueError(
             f"celltype_proportion must hold n_celltype = {config.n_celltype} numbers of at least "

@@ -12,6 +12,7 @@ from celldyn.errors import ConfigError
 
 if TYPE_CHECKING:
     from celldyn.simulate.config import SimulationConfig
+    from celldyn.simulate.parameters import GeneParameters
 
 Floats = NDArray[np.float64]
 
@@ -121,7 +122,7 @@ def generate_gene_parameters(config: SimulationConfig) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def gene_names(config: SimulationConfig) -> tuple[list[str], list[str]]:
+def gene_names(config: GeneParameters) -> tuple[list[str], list[str]]:
     """Return names and gene types: markers by cell type, housekeeping, then silent genes."""
     names, kinds = [], []
     groups = [(f"{celltype}_mkr", config.markers_per_type) for celltype in config.celltype_names]
@@ -130,6 +131,12 @@ def gene_names(config: SimulationConfig) -> tuple[list[str], list[str]]:
         names += [f"{kind}_{i}" for i in range(size)]
         kinds += [kind] * size
     return names, kinds
+
+
+def marker_rows(config: GeneParameters) -> dict[str, int]:
+    """Return the row of every marker gene in the gene table."""
+    n_markers = config.n_celltype * config.markers_per_type
+    return {name: row for row, name in enumerate(gene_names(config)[0][:n_markers])}
 
 
 def _leakage(

@@ -15,8 +15,8 @@ from celldyn.jobs import Job, Progress, run
 from celldyn.simulate import genes
 from celldyn.simulate.config import SimulationConfig
 from celldyn.simulate.counts import negative_binomial, sample_counts_job
-from celldyn.simulate.domains import celltype_codes, domain_codes
-from celldyn.simulate.layout import positions_job
+from celldyn.simulate.layout.domains import celltype_codes, domain_codes
+from celldyn.simulate.layout.points import positions_job
 from celldyn.simulate.regulation import Tissue, TrueBetas, gene_mean, true_betas_job
 from celldyn.simulate.specs import topological
 from celldyn.simulate.streams import name_ids, normals

@@ -128,3 +128,23 @@ def topological(targets: list[TargetSpec]) -> list[TargetSpec]:
             )
         ordered += [waiting.pop(target.gene) for target in ready]
     return ordered
+
+
+class ProgramSpec(Config):
+    """A gene program of the linear model of coregionalisation."""
+
+    name: str = param(..., "Name of the program", min_length=1)
+    loading: dict[str, float] | list[float] = param(
+        ..., "Counts per unit of activation: by gene, or one per gene of the table"
+    )
+    description: str = param("", "What it stands for")
+
+
+class CellTypeSpec(Config):
+    """How active the programs are in a cell type."""
+
+    proportion: float | None = param(None, "Share of the tissue; None is equal", ge=0, le=1)
+    program_activations: dict[str, float] | list[float] = param(
+        ..., "Mean activation: by program, or one per program"
+    )
+    activation_sd: float = param(0.0, "sd of the activations between cells", ge=0)

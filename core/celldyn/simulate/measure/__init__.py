@@ -1,0 +1,1 @@
+"""How a tissue is measured: technical noise, platforms, segmentation."""

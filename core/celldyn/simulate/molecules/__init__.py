@@ -1,0 +1,1 @@
+"""Molecules: where they lie, which leak, and tables of them."""

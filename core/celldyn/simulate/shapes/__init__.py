@@ -1,0 +1,1 @@
+"""Outlines of nuclei and cells, and structures that many cells make."""

@@ -1,0 +1,89 @@
+"""How a tissue is measured: technical noise, platforms that see it, and segmentation errors."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from celldyn.config import Config, param
+
+
+class TechnicalSpec(Config):
+    """Technical noise; all of it off by default.
+
+    The mean of cell n and gene g in group t (a section or a random batch) is
+    l_n (rho_ng + s_tg) y_tg: library size, native expression, ambient, gene-wise batch factor.
+    Detection, dropout, diffusion and swaps then act on the molecules that this mean gives.
+    """
+
+    batch_by: Literal["none", "section", "random"] = param(
+        "none", "What makes a batch: nothing, a section, or chance"
+    )
+    n_batches: int = param(2, "Batches, where chance makes them", ge=1)
+    batch_shape: float = param(
+        200.0, "Gene factor y per batch ~ Gamma(shape, shape); larger is less", gt=0
+    )
+    library_cv: float = param(0.0, "Spread of the cells' library sizes l, lognormal", ge=0, le=3)
+    library_batch_sd: float = param(0.0, "sd of a batch's mean log library size", ge=0, le=3)
+    ambient_shape: float = param(1.0, "Ambient s per gene and batch ~ Gamma(shape, rate)", gt=0)
+    ambient_rate: float | None = param(None, "Rate of the ambient; None for no ambient", gt=0)
+    theta_rate: float | None = param(
+        None, "theta per gene with 1/√theta ~ Exp(rate); None keeps the gene table's", gt=0
+    )
+    detection: float = param(1.0, "Share of the molecules that is detected", gt=0, le=1)
+    detection_cv: float = param(0.0, "Spread of that share between genes", ge=0, le=2)
+    dropout_midpoint: float | None = param(
+        None, "Mean at which half of the values drop out (logistic in log mean); None for none",
+        unit="counts", gt=0,
+    )  # fmt: skip
+    dropout_slope: float = param(1.0, "Steepness of the dropout in log mean", gt=0)
+    diffusion_um: float = param(0.0, "sd of the molecules' lateral diffusion", unit="µm", ge=0)
+    swap_rate: float = param(
+        0.0, "Share of the molecules that is decoded as another gene", ge=0, lt=1
+    )
+    keep_steps: bool = param(False, "Whether the counts after every step are kept as layers")
+
+
+class PlatformSpec(Config):
+    """One platform that looks at the tissue, beside the counts per cell."""
+
+    kind: Literal["xenium", "merfish", "visium", "visium_hd", "slideseq"] = param(
+        "visium", "Imaging panel with fields of view, spots, bins or beads"
+    )
+    name: str | None = param(None, "Name of its table; None is the kind's")
+    genes: list[str] | None = param(None, "Its panel; None is every gene")
+    efficiency: float = param(1.0, "Share of the molecules that it sees", gt=0, le=1)
+    bin_um: float = param(8.0, "Side of a Visium HD bin", unit="µm", gt=0)
+    spot_um: float = param(55.0, "Diameter of a Visium spot", unit="µm", gt=0)
+    pitch_um: float = param(100.0, "Distance of the spots' centres", unit="µm", gt=0)
+    bead_um: float = param(10.0, "Diameter of a Slide-seq bead", unit="µm", gt=0)
+    fov_um: float = param(200.0, "Side of a field of view of an imaging platform", unit="µm", gt=0)
+    seam_loss: float = param(
+        0.0, "Share of the molecules that is lost within 2 µm of a seam", ge=0, le=1
+    )
+
+    @property
+    def label(self) -> str:
+        """Name of its table."""
+        return self.name or self.kind
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if self.kind == "visium" and self.pitch_um < self.spot_um:
+            raise ValueError(
+                f"pitch_um = {self.pitch_um:g} must be at least spot_um = {self.spot_um:g}"
+            )
+        return self
+
+
+class SegmentationSpec(Config):
+    """What a segmentation gets wrong; its table of counts stands beside the true one."""
+
+    jitter: float = param(0.0, "sd of the outline over its radius", ge=0, le=1)
+    merge_rate: float = param(0.0, "Share of the cells merged with a neighbour", ge=0, le=1)
+    split_rate: float = param(0.0, "Share of the cells that is cut in two", ge=0, le=1)
+    miss_rate: float = param(0.0, "Share of the cells that is not found", ge=0, le=1)
+    nucleus_expansion_um: float | None = param(
+        None, "Cells are nuclei grown by this much; None keeps the true outlines", unit="µm", ge=0
+    )
