@@ -47,6 +47,37 @@ RECORDS = Key("uns", "records", "data", "in uns['celldyn']: (n_records,) JSON li
 TRUTH = Key("uns", "truth", "simulate", "ground truth of a simulated tissue, with schema version")
 COLOURS = Key("uns", "{column}_colors", "data", "(n_categories,) hex colours, scanpy's convention")
 
+NUCLEUS_RADII = Key(
+    "obsm",
+    "nucleus_radii",
+    "simulate",
+    "(n_obs, n_rays) float32 µm from the cell's centre, on rays at 2πk/n_rays from the x axis",
+)
+CELL_RADII = Key(
+    "obsm", "cell_radii", "simulate", "(n_obs, n_rays) float32 µm, on the rays of nucleus_radii"
+)
+TRUTH_LATENT = Key("obsm", "truth_latent", "simulate", "(n_obs, n_dims) true state z")
+TRUTH_VELOCITY = Key("obsm", "truth_velocity", "simulate", "(n_obs, n_dims) true -∇V(z)")
+TRUTH_FATES = Key("obsm", "truth_fates", "simulate", "(n_obs, n_fates) true fate probabilities")
+TRUTH_POTENTIAL = Key("obs", "truth_potential", "simulate", "(n_obs,) true V(z)")
+TRUTH_TIME = Key("obs", "truth_time", "simulate", "(n_obs,) true time")
+TRUTH_FATE = Key("obs", "truth_fate", "simulate", "(n_obs,) fate that the cell's own path reaches")
+TRUTH_FATE_ENTROPY = Key(
+    "obs", "truth_fate_entropy", "simulate", "(n_obs,) entropy of truth_fates, nats"
+)
+TRUTH_AMBIENT = Key("layers", "truth_ambient", "simulate", "(n_obs, n_vars) ambient part of X")
+TRUTH_STEP = Key(
+    "layers", "truth_{step}", "simulate", "(n_obs, n_vars) counts before a technical step"
+)
+TRUTH_SPILL = Key(
+    "obsp",
+    "truth_spill",
+    "simulate",
+    "(n_obs, n_obs) share of a cell's molecules in its neighbours",
+)
+SPLICED = Key("layers", "spliced", "simulate", "(n_obs, n_vars) spliced counts")
+UNSPLICED = Key("layers", "unspliced", "simulate", "(n_obs, n_vars) unspliced counts")
+
 BETAS = Key(
     "obsm",
     "betas_{gene}",
@@ -69,6 +100,20 @@ TABLE: tuple[Key, ...] = (
     RECORDS,
     TRUTH,
     COLOURS,
+    NUCLEUS_RADII,
+    CELL_RADII,
+    TRUTH_LATENT,
+    TRUTH_VELOCITY,
+    TRUTH_FATES,
+    TRUTH_POTENTIAL,
+    TRUTH_TIME,
+    TRUTH_FATE,
+    TRUTH_FATE_ENTROPY,
+    TRUTH_AMBIENT,
+    TRUTH_STEP,
+    TRUTH_SPILL,
+    SPLICED,
+    UNSPLICED,
     BETAS,
     BETAS_INFO,
 )
