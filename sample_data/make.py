@@ -22,6 +22,7 @@ def two_niches() -> AnnData:
     """Return one section with two niches in a stroma, and three targets of known regulation."""
     config = SimulationConfig(
         n_cells=3000,
+        size_factor="lognormal",
         n_celltype=4,
         n_genes=60,
         n_markers=8,
@@ -45,6 +46,7 @@ def three_sections() -> AnnData:
     """Return three sections in one table; their coordinates overlap."""
     config = SimulationConfig(
         n_cells=1500,
+        size_factor="lognormal",
         n_celltype=3,
         n_genes=60,
         n_markers=10,
@@ -64,6 +66,7 @@ def layered_tissue() -> AnnData:
     """Return one section in four layers, one gene changing smoothly across all of them."""
     config = SimulationConfig(
         n_cells=2000,
+        size_factor="lognormal",
         n_celltype=5,
         n_genes=70,
         n_markers=8,

@@ -117,7 +117,8 @@ def test_every_contribution_names_a_command_and_back():
 def configs() -> list[type[Config]]:
     found = []
     for module in pkgutil.walk_packages(celldyn.__path__, "celldyn."):
-        if not module.name.endswith(".config") or module.name == "celldyn.config":
+        declares = re.search(r"\.config$|\.(specs|parameters)\.\w+$", module.name)
+        if not declares or module.name == "celldyn.config":
             continue
         for _, kind in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
             if issubclass(kind, Config) and kind is not Config and kind.__module__ == module.name:

@@ -29,7 +29,12 @@ class MorphologySpec(Config):
         0.15, "sd of the angle about that direction", unit="rad", ge=0, le=3.2
     )
     orientation_angle: float = param(
-        0.0, "Direction of aligned cells, from the x axis", unit="°", advanced=True
+        0.0,
+        "Direction of aligned cells, from the x axis",
+        unit="°",
+        ge=-360,
+        le=360,
+        advanced=True,
     )
 
 
@@ -46,7 +51,9 @@ class PrototypeSpec(Config):
         50.0, "Radius of a blob or ring, length of a band, depth of a crypt", unit="µm", gt=0
     )
     elongation: float = param(1.0, "Long axis over short axis", ge=1, le=20)
-    orientation: float = param(0.0, "Angle of the long axis from the x axis", unit="°")
+    orientation: float = param(
+        0.0, "Angle of the long axis from the x axis", unit="°", ge=-360, le=360
+    )
     shape: float = param(
         0.3,
         "Blob: raggedness; ring and vessel: thickness over radius; band and crypt: width over "
@@ -75,10 +82,10 @@ class PrototypeSpecInstance(Config):
     """A structure at its place."""
 
     spec: PrototypeSpec = param(..., "The structure")
-    x: float = param(..., "Centre, from the left of its section", unit="µm")
-    y: float = param(..., "Centre, from the top of its section", unit="µm")
+    x: float = param(..., "Centre, from the left of its section", unit="µm", ge=0)
+    y: float = param(..., "Centre, from the top of its section", unit="µm", ge=0)
     section: int = param(0, "Which section it lies in", ge=0)
-    orientation: float = param(0.0, "Turns the structure further", unit="°")
+    orientation: float = param(0.0, "Turns the structure further", unit="°", ge=-360, le=360)
 
 
 class PrototypeScene(Config):
@@ -92,10 +99,10 @@ class PrototypeSceneInstance(Config):
     """A scene at its place."""
 
     scene: PrototypeScene = param(..., "The scene")
-    x: float = param(..., "Centre, from the left of its section", unit="µm")
-    y: float = param(..., "Centre, from the top of its section", unit="µm")
+    x: float = param(..., "Centre, from the left of its section", unit="µm", ge=0)
+    y: float = param(..., "Centre, from the top of its section", unit="µm", ge=0)
     section: int = param(0, "Which section it lies in", ge=0)
-    orientation: float = param(0.0, "Turns the whole scene", unit="°")
+    orientation: float = param(0.0, "Turns the whole scene", unit="°", ge=-360, le=360)
 
     @property
     def instances(self) -> list[PrototypeSpecInstance]:
