@@ -91,6 +91,16 @@ BETAS_INFO = Key(
     "in uns['celldyn']: columns, scores, held-out scores and config of one target gene",
 )
 
+POTENTIAL = Key("obs", "potential", "landscape", "(n_obs,) V of the learned landscape")
+ENTROPY = Key("obs", "entropy", "landscape", "(n_obs,) plasticity as LSD defines it")
+PSEUDOTIME = Key("obs", "lsd_pseudotime", "landscape", "(n_obs,) pseudotime of the landscape")
+FATE = Key("obs", "fate", "landscape", "(n_obs,) name of the fate that a cell ends in")
+TRANSITIONS = Key("obsp", "transitions", "landscape", "(n_obs, n_obs) CSR, rows sum to 1")
+LATENT = Key("obsm", "X_vae", "vae", "(n_obs, n_latent) mean of the latent posterior")
+NORMALIZED = Key(
+    "layers", "vae_normalized", "vae", "(n_obs, n_vars) native expression, no ambient"
+)
+
 TABLE: tuple[Key, ...] = (
     SPATIAL,
     CELLDYN,
@@ -116,5 +126,12 @@ TABLE: tuple[Key, ...] = (
     UNSPLICED,
     BETAS,
     BETAS_INFO,
+    POTENTIAL,
+    ENTROPY,
+    PSEUDOTIME,
+    FATE,
+    TRANSITIONS,
+    LATENT,
+    NORMALIZED,
 )
 """The table. A system adds its rows here, and nowhere else spells a key."""

@@ -11,6 +11,7 @@ from celldyn.simulate.genes import (
     get_silence_gamma_prior,
     get_theta_gamma_prior,
 )
+from celldyn.simulate.scoring import score
 from celldyn.simulate.simulator import Simulation, SpotlessSimulator, simulate_job
 from celldyn.simulate.specs import GeneSpec, TargetSpec
 
@@ -27,5 +28,6 @@ __all__ = [
     "get_theta_gamma_prior",
     "negative_binomial",
     "sample_counts",
+    "score",
     "simulate_job",
 ]
