@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from napari_celldyn.interact import Interaction
     from napari_celldyn.jobs import JobRunner
     from napari_celldyn.layers import TissueView
+    from napari_celldyn.layers.elements import ElementsView
 
 _OF_VIEWER: weakref.WeakValueDictionary[int, Session] = weakref.WeakValueDictionary()
 
@@ -49,6 +50,13 @@ class Session:
         from napari_celldyn.layers import TissueView
 
         return TissueView(self.viewer, self.workspace)
+
+    @cached_property
+    def elements(self) -> ElementsView:
+        """Draws outlines, molecules and domains beside the cells."""
+        from napari_celldyn.layers.elements import ElementsView
+
+        return ElementsView(self.viewer, self.workspace, tissue=self.tissue, runner=self.runner)
 
     @cached_property
     def interaction(self) -> Interaction:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from celldyn import __version__
 from celldyn.cli_arguments import add_config_arguments, given_parameters
+from celldyn.cli_parts import add_output, say
+from celldyn.cli_simulate import add_simulate
 from celldyn.errors import CelldynError
-from celldyn.jobs import run
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -31,12 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns
     -------
-    0 if all went well, 2 if something has to be mended (one sentence on standard error says
-    what), 130 if it was interrupted.
+    0 if all went well, 1 if a check that was asked for failed, 2 if something has to be mended
+    (one sentence on standard error says what), 130 if it was interrupted.
     """
     given = _parser().parse_args(arguments)
     try:
-        given.command(given)
+        return int(given.command(given) or 0)
     except CelldynError as error:
         sys.stderr.write(f"celldyn: {error}\n")
         return 2
@@ -48,20 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="celldyn", description="What cells do next.")
     parser.add_argument("--version", action="version", version=f"celldyn {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_betas(commands)
-    _add_simulate(commands)
+    add_simulate(commands)
     demo = commands.add_parser("demo", help="fit a sample tissue whose truth is known")
     demo.set_defaults(command=_demo)
-    _add_output(demo)
+    add_output(demo)
     samples = commands.add_parser("samples", help="list the sample tissues")
     samples.set_defaults(command=_samples)
     return parser
@@ -84,26 +80,8 @@ def _add_betas(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="gene whose expression is modelled; several are fitted one after the other",
     )
     parser.add_argument("--table", help="which table of a SpatialData")
-    _add_output(parser)
+    add_output(parser)
     add_config_arguments(parser, BetasConfig, skip=("target_gene",))
-
-
-def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from celldyn.simulate import SimulationConfig
-
-    what = "make a tissue whose every truth is known"
-    parser = commands.add_parser("simulate", help=what, description=what.capitalize() + ".")
-    parser.set_defaults(command=_simulate)
-    parser.add_argument("config", type=Path, help="YAML file of the parameters")
-    _add_output(parser)
-    add_config_arguments(parser, SimulationConfig)
-
-
-def _add_output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-o", "--output", type=Path, required=True, help="the .h5ad or .zarr to write"
-    )
-    parser.add_argument("-q", "--quiet", action="store_true", help="draw no progress bar")
 
 
 def _betas(given: argparse.Namespace) -> None:
@@ -142,36 +120,23 @@ def _fit(adata: AnnData, configs: Sequence[BetasConfig], given: argparse.Namespa
     written = write(adata, given.output)  # first the file: printing may fail
     for result in results:
         _report(result)
-    _say(f"Written: {written}")
+    say(f"Written: {written}")
 
 
 def _report(result: BetasResult) -> None:
     scores = result.score_table().drop(columns="seed_r2")
     scores = scores if scores["section"].any() else scores.drop(columns="section")
-    _say(f"{result.gene}: {len(result.modulators)} modulators, {result.seconds:.1f} s")
-    _say(scores.to_string(index=False, float_format="{:.3f}".format))
+    say(f"{result.gene}: {len(result.modulators)} modulators, {result.seconds:.1f} s")
+    say(scores.to_string(index=False, float_format="{:.3f}".format))
     for note in result.notes:
-        _say(f"Note: {note}")
-
-
-def _simulate(given: argparse.Namespace) -> None:
-    from celldyn.data import write
-    from celldyn.data.writing import check_target
-    from celldyn.simulate import SimulationConfig, simulate_job
-
-    check_target(given.output)
-    config = SimulationConfig.from_yaml(given.config)
-    config = config.replace(**given_parameters(SimulationConfig, given))
-    _say(config.summary())
-    simulation = run(simulate_job(config), bar=not given.quiet)
-    _say(f"Written: {write(simulation.adata, given.output)}")
+        say(f"Note: {note}")
 
 
 def _samples(given: argparse.Namespace) -> None:
     from celldyn.data import samples
 
     for name in samples.names():
-        _say(f"{name}\t{samples.path(name)}")
+        say(f"{name}\t{samples.path(name)}")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QComboBox, QWidget
 from superqt import QSearchableComboBox
 
+from celldyn.config import Config
 from celldyn.errors import ConfigError
 from napari_celldyn.widgets.number_box import NumberBox
 
@@ -76,6 +77,13 @@ def editor_for(field: FieldInfo, choices: Sequence[Any] | None = None) -> Editor
     if many and set(get_args(kind)) <= {str, int, float, ...}:
         return _text(_row, _cells, empty if optional or field.is_required() else [])
     return _text(_as_json, _from_json, empty)
+
+
+def config_of(field: FieldInfo) -> tuple[type[Config] | None, bool]:
+    """Return the config that a parameter is, if it is one, and whether it may be None."""
+    kind, optional = _without_none(field.annotation)
+    is_config = isinstance(kind, type) and issubclass(kind, Config)
+    return (kind if is_config else None), optional
 
 
 def bounds(field: FieldInfo) -> tuple[float | None, float | None]:
@@ -140,6 +148,7 @@ def _text(write: Callable[[Any], str], read: Callable[[str], Any], empty: object
 
     def put(value: object) -> None:
         line.value = "" if value is None else write(value)
+        line.native.setCursorPosition(0)  # the beginning of what is too long says what it is
 
     return Editor(line.native, get, put, lambda call: _on(line.changed, call))
 

@@ -7,13 +7,23 @@ from typing import Any, TypeAlias
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from celldyn.config import Config
 from celldyn.errors import ConfigError
-from napari_celldyn.widgets.editors import EMPTY, Editor, bounds, editor_for, has_suffix, unit
+from napari_celldyn.widgets.editors import (
+    EMPTY,
+    Editor,
+    bounds,
+    config_of,
+    editor_for,
+    has_suffix,
+    unit,
+)
 from napari_celldyn.widgets.fold import Fold
+from napari_celldyn.widgets.form_section import FormSection, make_sections, section_titles
+from napari_celldyn.widgets.nested import nested_editor
 from napari_celldyn.widgets.sentence import ErrorSentence
 
 Choices: TypeAlias = Sequence[Any] | Callable[[], Sequence[Any]]
@@ -22,6 +32,9 @@ Choices: TypeAlias = Sequence[Any] | Callable[[], Sequence[Any]]
 
 class ConfigForm(QWidget):
     """Asks for the parameters of one config, those marked advanced folded away.
+
+    Where the config's parameters are declared in several modules, each has a section of its own
+    that folds. A parameter that is a config itself is asked for by a form inside this one.
 
     Parameters
     ----------
@@ -33,6 +46,8 @@ class ConfigForm(QWidget):
     hidden
         Parameters that the caller asks for by itself and hands to `value`. What it does not hand
         over keeps its default, or what `set_value` gave it.
+    inner
+        Whether it stands inside another form, which says what is wrong.
     """
 
     changed = Signal()
@@ -43,6 +58,7 @@ class ConfigForm(QWidget):
         *,
         overrides: Mapping[str, Choices] | None = None,
         hidden: Iterable[str] = (),
+        inner: bool = False,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -51,14 +67,14 @@ class ConfigForm(QWidget):
         self._editors: dict[str, Editor] = {}
         self._hidden = frozenset(hidden)
         self._kept: dict[str, Any] = {}
-        self._quiet = False
-        # superqt's own icons are drawn in a colour that the theme does not change
-        self.advanced = Fold("Advanced")
+        self._quiet, self._inner = False, inner
         self.sentence = ErrorSentence()
-        self._plain_rows, self._advanced_rows = _rows(), _rows()
-        for name, field in config.model_fields.items():
-            if name not in self._hidden:
-                self._add(name, field)
+        self.folds: dict[str, Fold] = {}
+        titles = section_titles(config)
+        shown = [name for name in config.model_fields if name not in self._hidden]
+        self._sections = make_sections(titles[name] for name in shown)
+        for name in shown:
+            self._add(name, config.model_fields[name], self._sections[titles[name]])
         self._lay_out()
         self._check()
 
@@ -78,11 +94,11 @@ class ConfigForm(QWidget):
             If a parameter is wrong; the form shows the same sentence.
         """
         try:
-            config = self._config(**{**self._raw(), **given})
+            config = self._config(**{**self.raw(), **given})
         except ConfigError as error:
-            self.sentence.say(str(error))
+            self._say(str(error))
             raise
-        self.sentence.say("")
+        self._say("")
         return config
 
     def set_value(self, config: Config) -> None:
@@ -91,18 +107,32 @@ class ConfigForm(QWidget):
             raise ConfigError(
                 f"this form is for {self._config.__name__}, not {type(config).__name__}"
             )
+        self.put(**{name: getattr(config, name) for name in self._config.model_fields})
+
+    def put(self, **values: Any) -> None:  # noqa: ANN401
+        """Show some parameters, which must be valid; hidden ones are kept for `value`."""
         self._quiet = True
         try:
-            for name in self._config.model_fields:
-                self._put(name, getattr(config, name))
+            for name, value in values.items():
+                self._put(name, value)
         finally:
             self._quiet = False
         self._tell()
 
+    def raw(self) -> dict[str, Any]:
+        """Return what was entered, for the config to check; what is required may be missing."""
+        given = {name: editor.get() for name, editor in self._editors.items()}
+        return {**self._kept, **{n: v for n, v in given.items() if v is not EMPTY}}
+
+    @property
+    def advanced(self) -> Fold:
+        """The fold of the advanced parameters, of the first section where there are several."""
+        return next(iter(self._sections.values())).advanced
+
     @property
     def problem(self) -> str:
         """What is wrong with what the form shows, in one sentence; empty if nothing is."""
-        raw = self._raw()
+        raw = self.raw()
         clauses = self._config.problems(raw)
         awaited = self._hidden - raw.keys()  # the caller will hand them over
         shown = [clause for name, clause in clauses.items() if name not in awaited]
@@ -126,39 +156,45 @@ class ConfigForm(QWidget):
 
     # --- making it ----------------------------------------------------------------------------
 
-    def _add(self, name: str, field: FieldInfo) -> None:
-        choices = self._overrides.get(name)
-        offered = choices() if callable(choices) else choices
-        editor = editor_for(field, None if offered is None else list(offered))
+    def _add(self, name: str, field: FieldInfo, section: FormSection) -> None:
+        editor, is_config = self._make_editor(name, field)
         self._editors[name] = editor
         default = field.get_default(call_default_factory=True)
         if default is not PydanticUndefined:
             editor.set(default)
         editor.connect(self._tell)
+        extra = field.json_schema_extra
+        advanced = isinstance(extra, Mapping) and bool(extra.get("advanced"))
+        if is_config:
+            editor.native.setToolTip(field.description or "")
+            section.add(None, editor.native, advanced=advanced)
+            return
         label = QLabel(_label(name, "" if has_suffix(editor) else unit(field)))
         for part in (label, editor.native):
             part.setToolTip(_tooltip(name, field))
-        extra = field.json_schema_extra
-        folded = isinstance(extra, Mapping) and bool(extra.get("advanced"))
-        (self._advanced_rows if folded else self._plain_rows).addRow(label, editor.native)
+        section.add(label, editor.native, advanced=advanced)
+
+    def _make_editor(self, name: str, field: FieldInfo) -> tuple[Editor, bool]:
+        """Return the editor of a parameter, and whether it is a form of its own."""
+        nested, optional = config_of(field)
+        choices = self._overrides.get(name)
+        if nested is not None and choices is None:
+            return nested_editor(_label(name, ""), nested, optional=optional), True
+        offered = choices() if callable(choices) else choices
+        return editor_for(field, None if offered is None else list(offered)), False
 
     def _lay_out(self) -> None:
-        plain, folded = QWidget(), QWidget()
-        plain.setLayout(self._plain_rows)
-        folded.setLayout(self._advanced_rows)
-        self.advanced.addWidget(folded)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(plain)
-        layout.addWidget(self.advanced)
+        for title, section in self._sections.items():
+            if title:
+                self.folds[title] = Fold(title)
+                self.folds[title].addWidget(section)
+                self.folds[title].layout().setContentsMargins(0, 0, 0, 0)
+            layout.addWidget(self.folds.get(title, section))
         layout.addWidget(self.sentence)
-        self.advanced.setVisible(self._advanced_rows.rowCount() > 0)
 
     # --- reading and writing it ---------------------------------------------------------------
-
-    def _raw(self) -> dict[str, Any]:
-        given = {name: editor.get() for name, editor in self._editors.items()}
-        return {**self._kept, **{n: v for n, v in given.items() if v is not EMPTY}}
 
     def _put(self, name: str, value: object) -> None:
         if name in self._editors:
@@ -172,16 +208,11 @@ class ConfigForm(QWidget):
             self.changed.emit()
 
     def _check(self) -> None:
-        self.sentence.say(self.problem)
+        if not self._inner:
+            self._say(self.problem)
 
-
-def _rows() -> QFormLayout:
-    rows = QFormLayout()
-    rows.setContentsMargins(0, 0, 0, 0)
-    rows.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
-    rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    rows.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
-    return rows
+    def _say(self, sentence: str) -> None:
+        self.sentence.say("" if self._inner else sentence)
 
 
 def _label(name: str, unit_shown: str) -> str:

@@ -1,4 +1,4 @@
-"""The tissue dock: what is open, what colours it, what the colours mean, which cells."""
+"""The tissue dock: what is open, what colours it, what lies beside the cells, which cells."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from napari_celldyn.widgets.annotate import AnnotatePanel
 from napari_celldyn.widgets.colour_box import ColourBox
 from napari_celldyn.widgets.data_panel import DataPanel
 from napari_celldyn.widgets.dock import Dock
+from napari_celldyn.widgets.elements_panel import ElementsPanel
+from napari_celldyn.widgets.fold import Fold
 from napari_celldyn.widgets.legend import LegendWidget
 
 if TYPE_CHECKING:
@@ -35,11 +37,15 @@ class TissueWidget(Dock):
         self.colour = ColourBox(place.workspace)
         self.legend = LegendWidget(place.workspace, place.tissue)
         self.annotate = AnnotatePanel(place)
+        self.elements = ElementsPanel(place)
+        self.elements_fold = Fold("Outlines and molecules")
+        self.elements_fold.addWidget(self.elements)
         self.fill(
             (
                 ("Tissue", self.data),
                 ("Colour by", self.colour),
                 ("Legend", self.legend),
+                ("", self.elements_fold),
                 ("Annotate", self.annotate),
             )
         )

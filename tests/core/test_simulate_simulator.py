@@ -98,7 +98,7 @@ def test_everything_is_on_the_anndata_and_survives_a_file(simulator, tmp_path):
     assert adata.var.loc["Tf1", "ct_1_mu"] == 10.0
     assert np.isnan(adata.var.loc["Myc", "ct_0_mu"])
     truth = adata.uns["truth"]
-    assert int(truth["schema_version"]) == 1
+    assert int(truth["schema_version"]) == 2
     assert list(truth["cells"]) == list(adata.obs_names)
     assert SimulationConfig.from_dict(json.loads(truth["config"])) == config()
     assert list(truth["betas"]["Myc"]["columns"]) == ["beta0", "beta_Tf1", "beta_hk_0"]

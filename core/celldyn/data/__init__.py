@@ -13,6 +13,21 @@ if TYPE_CHECKING:
     from celldyn.data.categories import labels, type_columns
     from celldyn.data.check import check_tissue, require_counts
     from celldyn.data.columns import Column, Source, column, sources
+    from celldyn.data.elements import MoleculeTable, Polygons, RadialPolygons
+    from celldyn.data.elements_molecules import (
+        molecules_of_frame,
+        read_molecules,
+        read_molecules_job,
+    )
+    from celldyn.data.elements_placing import Placing
+    from celldyn.data.elements_sources import (
+        ElementSource,
+        element_sources,
+        outline_sources,
+        radial_outlines,
+        read_domains,
+        read_outlines,
+    )
     from celldyn.data.genes import expression, find_gene, gene_column
     from celldyn.data.grn import read_grn
     from celldyn.data.ligand_receptor import read_ligand_receptors
@@ -39,21 +54,34 @@ if TYPE_CHECKING:
 __all__ = [
     "MISSING_COLOUR",
     "Column",
+    "ElementSource",
+    "MoleculeTable",
     "NameIndex",
+    "Placing",
+    "Polygons",
+    "RadialPolygons",
     "Source",
     "category_colours",
     "check_tissue",
     "column",
     "coordinate_candidates",
     "coordinates",
+    "element_sources",
     "expression",
     "find_gene",
     "gene_column",
     "labels",
+    "molecules_of_frame",
+    "outline_sources",
     "propose_section",
+    "radial_outlines",
     "read",
+    "read_domains",
     "read_grn",
     "read_ligand_receptors",
+    "read_molecules",
+    "read_molecules_job",
+    "read_outlines",
     "record",
     "records",
     "require_counts",
@@ -71,6 +99,19 @@ __all__ = [
 ]
 
 _HOME = {
+    "ElementSource": "elements_sources",
+    "MoleculeTable": "elements",
+    "Placing": "elements_placing",
+    "Polygons": "elements",
+    "RadialPolygons": "elements",
+    "element_sources": "elements_sources",
+    "molecules_of_frame": "elements_molecules",
+    "outline_sources": "elements_sources",
+    "radial_outlines": "elements_sources",
+    "read_domains": "elements_sources",
+    "read_molecules": "elements_molecules",
+    "read_molecules_job": "elements_molecules",
+    "read_outlines": "elements_sources",
     "MISSING_COLOUR": "palette",
     "Column": "columns",
     "NameIndex": "search",

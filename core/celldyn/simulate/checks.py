@@ -144,6 +144,18 @@ def _known(field: str, given: Iterable[object], known: Iterable[object], what: s
             raise ValueError(f"{field}: {name!r} is no {what} (there are {some})")
 
 
+def _parts(config: SimulationConfig) -> None:
+    # Imported here: these rooms need the config's own module.
+    from celldyn.simulate.layout import check_layout
+    from celldyn.simulate.measure.checks import check_measurement
+    from celldyn.simulate.shapes.checks import check_prototypes, check_shapes
+
+    check_layout(config)
+    check_shapes(config)
+    check_prototypes(config)
+    check_measurement(config)
+
+
 ALL: tuple[Callable[[SimulationConfig], None], ...] = (
     _gene_numbers,
     _labels,
@@ -154,5 +166,6 @@ ALL: tuple[Callable[[SimulationConfig], None], ...] = (
     _shared_markers,
     _leakage,
     _regulation,
+    _parts,
 )
 """In the order in which they are made: later ones rely on earlier ones."""

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from celldyn.errors import DataError, MissingKeyError
-from celldyn.jobs import Job, Pace, Progress, run
-from celldyn.simulate.inversion import detection_probability, quantile
-from celldyn.simulate.streams import (
-    Bits,
-    hash_bits,
-    mix_in_place,
-    name_ids,
-    spread,
-    stream_key,
-    unit_interval,
-)
+from celldyn.errors import DataError
+from celldyn.jobs import MAX_SILENCE_S, Job, Pace, Progress, run
+from celldyn.simulate.blocks import MeanBlock, MeansDraw, Part, StrataDraw
+from celldyn.simulate.copula import Copula
+from celldyn.simulate.csr_rows import CsrRows
+from celldyn.simulate.inversion import quantile
+from celldyn.simulate.parallel import blocks_job, compile_job
+from celldyn.simulate.size_bins import SizeBins
+from celldyn.simulate.strata import Strata, require_parameters
+from celldyn.simulate.streams import hash_bits, name_ids, spread, stream_key, unit_interval
 
 STAGE = "counts"
-_TILE = 1 << 16
-"""Values hashed at once: a tile and its scratch stay in the processor's cache."""
-_BATCH = 1 << 16
-"""Counts inverted at once: enough to hide the cost of a numpy call."""
+_TILE = 1 << 20
+"""Values of a block of cells in strata: some hundredths of a second."""
+_MEANS_TILE = 1 << 18
+"""Values of a block of cells with means of their own, which lie in memory all at once."""
+_KERNEL_VALUES = 20_000_000
+"""From here on the seconds that a kernel takes to compile are worth it."""
 
 
 def negative_binomial(
@@ -64,7 +62,7 @@ def negative_binomial(
         If mu or scale is below 0, theta is not above 0, or one is not finite.
     """
     mu, theta, scale = (np.asarray(a, dtype=np.float64) for a in (mu, theta, scale))
-    _check(mu, theta, scale)
+    require_parameters(mu, theta, scale)
     own = np.broadcast_shapes(mu.shape, theta.shape, scale.shape)
     if cell is None:
         cell = np.arange(int(np.prod(own))).reshape(own) if gene is None else 0
@@ -81,6 +79,7 @@ def sample_counts(
     seed: int,
     *,
     cell_ids: ArrayLike | None = None,
+    correlation: float = 0.0,
 ) -> sparse.csr_matrix:
     """Draw the counts of all genes in all cells.
 
@@ -88,7 +87,7 @@ def sample_counts(
     ----------
     gpar_df
         (n_genes, ...) from `generate_gene_parameters`: `feature_name`, and per type
-        `<type>_theta` and `<type>_mu`.
+        `<type>_theta` and `<type>_mu`; `gene_type`, if genes are correlated.
     celltype
         (n_cells,) cell type names, or their positions among the types of the table.
     scale
@@ -98,6 +97,8 @@ def sample_counts(
     cell_ids
         (n_cells,) integer identities; by default 0, 1, 2, ... A subset of cells with their own
         identities, or of genes, has the counts that it has in the whole.
+    correlation
+        Of the noise of genes of one `gene_type` within a cell, in [0, 1); see `Copula`.
 
     Returns
     -------
@@ -110,7 +111,9 @@ def sample_counts(
     DataError
         If a parameter is out of bounds or the lengths differ.
     """
-    job = sample_counts_job(gpar_df, celltype, scale, seed, cell_ids=cell_ids)
+    job = sample_counts_job(
+        gpar_df, celltype, scale, seed, cell_ids=cell_ids, correlation=correlation
+    )
     return run(job, bar=False)
 
 
@@ -121,179 +124,182 @@ def sample_counts_job(
     seed: int,
     *,
     cell_ids: ArrayLike | None = None,
+    correlation: float = 0.0,
+    threads: int | None = None,
 ) -> Job[sparse.csr_matrix]:
-    """Do the work of `sample_counts` tile by tile; progress counts cells."""
-    labels = pd.Categorical(_names_of(np.asarray(celltype), gpar_df))
-    if (labels.codes < 0).any():
-        cell = int(np.flatnonzero(labels.codes < 0)[0])
-        raise DataError(f"cell {cell} has no cell type", "give one to every cell")
-    factors, ids = _per_cell(scale, cell_ids, len(labels))
-    genes = spread(name_ids(gpar_df["feature_name"]))
-    cells = spread(ids, stream_key(seed, STAGE))
-    found: list[_Found] = []
-    pace, done = Pace(), 0
-    try:
-        for code, name in enumerate(labels.categories):
-            members = np.flatnonzero(labels.codes == code)
-            for n_cells in _one_type(members, cells, genes, gpar_df, str(name), factors, found):
-                done += n_cells
-                if pace.due():
-                    yield Progress("counts", done, len(labels), f"cell type {name}")
-        return _assemble(found, (len(labels), len(genes)))
-    finally:
-        found.clear()
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """Entries of the matrix: cell, gene, and the tail probability or the count."""
-
-    row: NDArray[np.intp]
-    column: NDArray[np.int32]
-    value: NDArray[np.float64] | NDArray[np.int64]
-
-
-def _one_type(
-    members: NDArray[np.intp],
-    cells: Bits,
-    genes: Bits,
-    gpar_df: pd.DataFrame,
-    celltype: str,
-    factors: NDArray[np.float64],
-    found: list[_Found],
-) -> Iterator[int]:
-    """Append the counts of one cell type to `found`, and say how many cells each tile had."""
-    mu, theta = _parameters(gpar_df, celltype)
-    _check(mu, theta, factors)
-    pending: list[_Found] = []
-    # Cells of like size share a tile, so that one threshold per gene serves them all.
-    members = members[np.argsort(factors[members], kind="stable")]
-    for rows in _tiles(members, len(genes)):
-        pending.append(_candidates(rows, cells, genes, mu, theta, factors))
-        if sum(part.row.size for part in pending) >= _BATCH:
-            found.append(_invert(pending, mu, theta, factors))
-            pending = []
-        yield rows.size
-    if pending:
-        found.append(_invert(pending, mu, theta, factors))
-
-
-def _tiles(members: NDArray[np.intp], n_genes: int) -> Iterator[NDArray[np.intp]]:
-    height = max(1, _TILE // max(n_genes, 1))
-    for start in range(0, members.size, height):
-        yield members[start : start + height]
-
-
-def _candidates(
-    rows: NDArray[np.intp],
-    cells: Bits,
-    genes: Bits,
-    mu: NDArray[np.float64],
-    theta: NDArray[np.float64],
-    factors: NDArray[np.float64],
-) -> _Found:
-    """Keep what would be above zero in the largest cell of the tile: a test without exp or log."""
-    limit = detection_probability(mu * factors[rows].max(), theta) * (1 + 1e-9) * 2.0**64 + 4096.0
-    threshold = np.minimum(limit, 2.0**64 - 4096.0).astype(np.uint64)
-    threshold[limit >= 2.0**64 - 4096.0] = np.iinfo(np.uint64).max
-    bits = cells[rows][:, None] + genes
-    mix_in_place(bits, np.empty_like(bits))
-    flat = np.flatnonzero(bits <= threshold)
-    row, column = np.divmod(flat, genes.size)
-    return _Found(rows[row], column.astype(np.int32), unit_interval(bits.ravel()[flat]))
-
-
-def _invert(
-    pending: list[_Found],
-    mu: NDArray[np.float64],
-    theta: NDArray[np.float64],
-    factors: NDArray[np.float64],
-) -> _Found:
-    row = np.concatenate([part.row for part in pending])
-    column = np.concatenate([part.column for part in pending])
-    tail = np.concatenate([part.value for part in pending])
-    counts = quantile(
-        tail.astype(np.float64, copy=False), mu[column] * factors[row], theta[column]
+    """Do the work of `sample_counts` block by block; progress counts cells."""
+    strata = Strata.of_types(gpar_df, celltype, scale)
+    ids = np.arange(strata.n_cells) if cell_ids is None else cell_ids
+    classes = gpar_df["gene_type"].tolist() if correlation else None
+    return (
+        yield from sample_strata_job(
+            strata,
+            gpar_df["feature_name"],
+            seed,
+            cell_ids=ids,
+            correlation=correlation,
+            classes=classes,
+            threads=threads,
+        )
     )
-    keep = counts > 0
-    narrow = counts[keep]
-    if narrow.size and narrow.max() <= np.iinfo(np.int32).max:
-        narrow = narrow.astype(np.int32)
-    return _Found(row[keep], column[keep], narrow)
 
 
-def _assemble(found: list[_Found], shape: tuple[int, int]) -> sparse.csr_matrix:
-    """Put the entries in row order, giving each part's memory back as it is placed."""
-    per_row = np.zeros(shape[0], dtype=np.int64)
-    for part in found:
-        per_row += np.bincount(part.row, minlength=shape[0]) if part.row.size else 0
-    start = np.concatenate([[0], np.cumsum(per_row)])
-    wide = any(part.value.dtype == np.int64 and part.value.size for part in found)
-    column = np.empty(start[-1], dtype=np.int32)
-    value = np.empty(start[-1], dtype=np.int64 if wide else np.int32)
-    while found:
-        part = found.pop()
-        # A cell lies in one tile, its genes in order: its entries are one run.
-        first = np.flatnonzero(np.diff(part.row, prepend=-1))
-        run = np.arange(part.row.size) - np.repeat(first, np.diff(first, append=part.row.size))
-        target = start[part.row] + run
-        column[target], value[target] = part.column, part.value
-    return sparse.csr_matrix((value, column, start), shape=shape)
+def sample_strata_job(
+    strata: Strata,
+    names: Iterable[str],
+    seed: int,
+    *,
+    cell_ids: ArrayLike,
+    stage: str = STAGE,
+    correlation: float = 0.0,
+    classes: Sequence[str] | None = None,
+    threads: int | None = None,
+) -> Job[sparse.csr_matrix]:
+    """Draw the counts of cells that share their parameters by stratum; progress counts cells.
+
+    Parameters
+    ----------
+    strata
+        Means, inverse dispersions, and the stratum and size factor of each cell.
+    names
+        (n_genes,) gene names, whose identities fix the noise.
+    seed
+        The simulation's seed.
+    cell_ids
+        (n_cells,) integer identities.
+    stage
+        Which noise: stages share none.
+    correlation
+        Of the noise of genes of one class within a cell, in [0, 1); see `Copula`.
+    classes
+        (n_genes,) class of each gene; None takes all as one.
+    threads
+        How many; None takes every core.
+
+    Returns
+    -------
+    (n_cells, n_genes) CSR of integers in 32 bits (64 where a count needs them). It is the same
+    for any number of threads and any size of the blocks.
+
+    Raises
+    ------
+    DataError
+        If the lengths differ or the correlation is out of bounds.
+    """
+    ids, genes = _identities(cell_ids, strata.n_cells, names, strata.n_genes)
+    start = Progress(stage, 0, strata.n_cells)
+    yield start
+    bins = SizeBins.of_strata(strata)
+    yield start
+    cells = spread(ids, stream_key(seed, stage))
+    copula = _copula(correlation, classes, genes.size, ids, seed, stage)
+    draw = StrataDraw(strata, bins, cells, genes, copula)
+    rows = CsrRows((ids.size, genes.size), bins.expected)
+    yield start
+    compiled = draw.compiled if copula is None else None
+    yield from _fill_job(rows, draw.plain, compiled, _TILE, stage, threads)
+    return rows.matrix()
 
 
-def _per_cell(
-    scale: ArrayLike, cell_ids: ArrayLike | None, n_cells: int
-) -> tuple[NDArray[np.float64], NDArray[np.uint64]]:
-    factors = np.asarray(scale, dtype=np.float64)
-    ids = np.arange(n_cells) if cell_ids is None else np.asarray(cell_ids)
-    if factors.shape not in ((), (n_cells,)) or ids.shape != (n_cells,):
+def sample_means_job(
+    block: MeanBlock,
+    n_cells: int,
+    names: Iterable[str],
+    seed: int,
+    *,
+    cell_ids: ArrayLike,
+    stage: str = STAGE,
+    correlation: float = 0.0,
+    classes: Sequence[str] | None = None,
+    threads: int | None = None,
+) -> Job[sparse.csr_matrix]:
+    """Draw the counts of cells whose means are their own; progress counts cells.
+
+    Parameters
+    ----------
+    block
+        Gives, for a slice of the cells, (mean, theta): (n_rows, n_genes) means, and inverse
+        dispersions of that shape or (1, n_genes). It is called on several threads at once.
+    n_cells
+        How many cells there are.
+    names, seed, cell_ids, stage, correlation, classes, threads
+        As `sample_strata_job` takes them. A gene of the same mean and inverse dispersion has the
+        same count there and here.
+
+    Returns
+    -------
+    (n_cells, n_genes) CSR of integers.
+
+    Raises
+    ------
+    DataError
+        If lengths or shapes differ, a mean is below 0, theta is not above 0, or one is not finite.
+    """
+    ids, genes = _identities(cell_ids, n_cells, names, None)
+    yield Progress(stage, 0, n_cells)
+    copula = _copula(correlation, classes, genes.size, ids, seed, stage)
+    draw = MeansDraw(block, spread(ids, stream_key(seed, stage)), genes, copula)
+    rows = CsrRows((n_cells, genes.size))
+    compiled = draw.compiled if copula is None else None
+    yield from _fill_job(rows, draw.plain, compiled, _MEANS_TILE, stage, threads)
+    return rows.matrix()
+
+
+def _fill_job(
+    rows: CsrRows,
+    plain: Callable[[slice], Part],
+    compiled: Callable[[slice], Part] | None,
+    tile: int,
+    stage: str,
+    threads: int | None,
+) -> Job[None]:
+    """Draw blocks of cells in order, with a kernel where they are many."""
+    n_cells, n_genes = rows.shape
+    height = max(1, tile // max(n_genes, 1))
+    work = plain
+    if compiled is not None and n_cells * n_genes > _KERNEL_VALUES:
+        one = slice(0, 1)
+        yield from compile_job([lambda: compiled(one)])
+        work = compiled
+
+    def rows_of(k: int) -> slice:
+        return slice(k * height, min((k + 1) * height, n_cells))
+
+    pace = Pace(MAX_SILENCE_S / 8)
+    for step in blocks_job(
+        lambda k: work(rows_of(k)),
+        -(-n_cells // height),
+        stage,
+        consume=lambda _, part: rows.append(part.per_row, part.column, part.count),
+        threads=threads,
+    ):
+        if pace.due():
+            yield Progress(stage, min(step.done * height, n_cells), n_cells)
+
+
+def _identities(
+    cell_ids: ArrayLike, n_cells: int, names: Iterable[str], n_genes: int | None
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    ids, genes = np.asarray(cell_ids), spread(name_ids(names))
+    if ids.shape != (n_cells,):
         raise DataError(
-            f"scale {factors.shape} or cell_ids {ids.shape} do not fit {n_cells} cells",
-            "give one of each per cell",
+            f"cell_ids {ids.shape} do not fit {n_cells} cells", "give one of each per cell"
         )
-    return np.broadcast_to(factors, (n_cells,)).copy(), ids.astype(np.uint64)
-
-
-def _types_of(gpar_df: pd.DataFrame) -> list[str]:
-    return [str(name).removesuffix("_mu") for name in gpar_df if str(name).endswith("_mu")]
-
-
-def _names_of(celltype: NDArray[Any], gpar_df: pd.DataFrame) -> NDArray[Any]:
-    """Return the names of types that are given by position; names stay as they are."""
-    if celltype.dtype.kind not in "iu":
-        return celltype
-    names = np.array(_types_of(gpar_df), dtype=object)
-    wrong = np.flatnonzero((celltype < 0) | (celltype >= len(names)))
-    if wrong.size:
-        raise MissingKeyError(
-            f"cell {int(wrong[0])} is of type {int(celltype[wrong[0]])}, and the gene table has "
-            f"{len(names)} types",
-            f"number them from 0: {', '.join(names)}",
+    if n_genes is not None and genes.size != n_genes:
+        raise DataError(
+            f"there are {genes.size} names for {n_genes} genes", "give one name per gene"
         )
-    return np.asarray(names[celltype])
+    return ids.astype(np.uint64), genes
 
 
-def _parameters(
-    gpar_df: pd.DataFrame, celltype: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    wanted = (f"{celltype}_mu", f"{celltype}_theta")
-    missing = [name for name in wanted if name not in gpar_df.columns]
-    if missing:
-        known = ", ".join(_types_of(gpar_df))
-        raise MissingKeyError(
-            f"the gene table has no column {missing[0]!r}", f"its cell types are {known}"
-        )
-    mu, theta = (gpar_df[name].to_numpy(dtype=np.float64) for name in wanted)
-    return mu, theta
-
-
-def _check(
-    mu: NDArray[np.float64], theta: NDArray[np.float64], scale: NDArray[np.float64]
-) -> None:
-    for name, values, low in (("mu", mu, True), ("theta", theta, False), ("scale", scale, True)):
-        good = np.isfinite(values) & ((values >= 0) if low else (values > 0))
-        if not np.all(good):
-            raise DataError(
-                f"{name} holds {float(values[~good].flat[0])!r}",
-                f"it must be finite and {'at least 0' if low else 'above 0'}",
-            )
+def _copula(
+    correlation: float,
+    classes: Sequence[str] | None,
+    n_genes: int,
+    ids: NDArray[np.uint64],
+    seed: int,
+    stage: str,
+) -> Copula | None:
+    if correlation == 0.0:
+        return None
+    return Copula(correlation, classes or ["all"] * n_genes, n_genes, ids, seed, stage)

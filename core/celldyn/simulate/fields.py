@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from celldyn.simulate.streams import normals, uniforms
 
 _N_WAVES = 64
-_BLOCK = 1 << 15
+BLOCK = 1 << 15
+"""Cells that are done at once; whoever splits at its multiples gets the same bytes."""
 
 
 def smooth_field(
@@ -32,8 +33,8 @@ def smooth_field(
     waves = normals(seed, f"{stage}/waves", _N_WAVES, 2) / length_um
     phase = 2 * np.pi * uniforms(seed, f"{stage}/phase", _N_WAVES)[:, 0]
     field = np.empty(len(xy))
-    for start in range(0, len(xy), _BLOCK):
-        block = slice(start, start + _BLOCK)
+    for start in range(0, len(xy), BLOCK):
+        block = slice(start, start + BLOCK)
         field[block] = np.cos(xy[block] @ waves.T + phase).sum(axis=1)
     field *= np.sqrt(2.0 / _N_WAVES)
     return field

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from celldyn.errors import ConfigError
 
@@ -96,13 +97,18 @@ def generate_gene_parameters(config: SimulationConfig) -> pd.DataFrame:
 
     The draws follow one order per cell type: theta of all genes, silent means of all genes,
     housekeeping means, means of the type's own markers. Whatever a configuration adds (silent
-    genes, own priors per type) keeps that order, and shared markers are drawn last of all.
+    genes, own priors per type) keeps that order, and shared markers are drawn last of all. With
+    `expression_model="programs"` the table is that of `build_program_gpar_df`.
 
     Returns
     -------
     One row per gene, grouped by `gene_type`: `feature_name`, `gene_type`, then per cell type
     `<type>_theta` and `<type>_mu`, then `gene_leakage` in [0, 1].
     """
+    if config.expression_model == "programs":
+        from celldyn.simulate.programs import build_program_gpar_df
+
+        return build_program_gpar_df(config)
     rng = np.random.default_rng(config.seed)
     names, kinds = gene_names(config)
     n_markers, n_typed = config.markers_per_type, config.markers_per_type * config.n_celltype
@@ -118,30 +124,92 @@ def generate_gene_parameters(config: SimulationConfig) -> pd.DataFrame:
     for celltype, shared in config.shared_marker_rows().items():
         drawn = _draw(rng, config.priors_of(celltype).marker, len(shared))
         table[f"{celltype}_mu"][shared] = drawn
-    table["gene_leakage"] = _leakage(config.leakage_by_gene, names)
+    table["gene_leakage"] = gene_leakage(config.leakage_by_gene, names)
     return pd.DataFrame(table)
 
 
-def gene_names(config: GeneParameters) -> tuple[list[str], list[str]]:
-    """Return names and gene types: markers by cell type, housekeeping, then silent genes."""
+def gene_names(config: SimulationConfig) -> tuple[list[str], list[str]]:
+    """Return names and gene types: markers by cell type, housekeeping, then silent genes.
+
+    Names are those of `gene_labels` where given; with `expression_model="programs"` they are
+    those of `resolve_genes`.
+    """
+    if config.expression_model == "programs":
+        from celldyn.simulate.programs import resolve_genes
+
+        return resolve_genes(config)
+    return _classes(config)
+
+
+def _classes(config: GeneParameters) -> tuple[list[str], list[str]]:
     names, kinds = [], []
     groups = [(f"{celltype}_mkr", config.markers_per_type) for celltype in config.celltype_names]
     groups += [("hk", config.n_housekeeping_genes), ("silence", config.n_silence)]
     for kind, size in groups:
         names += [f"{kind}_{i}" for i in range(size)]
         kinds += [kind] * size
-    return names, kinds
+    return config.gene_labels or names, kinds
+
+
+def check_gene_labels(config: GeneParameters) -> None:
+    """Refuse names of the table's genes that are too few, too many or not unique.
+
+    Raises
+    ------
+    ValueError
+        One sentence that names the parameter and its bound.
+    """
+    labels = config.gene_labels
+    if labels is None:
+        return
+    if len(labels) != config.n_genes:
+        raise ValueError(
+            f"gene_labels has {len(labels)} names; it must have n_genes = {config.n_genes}"
+        )
+    name, times = Counter(labels).most_common(1)[0]
+    if times > 1:
+        raise ValueError(f"gene_labels: {name!r} is named {times} times")
 
 
 def marker_rows(config: GeneParameters) -> dict[str, int]:
     """Return the row of every marker gene in the gene table."""
     n_markers = config.n_celltype * config.markers_per_type
-    return {name: row for row, name in enumerate(gene_names(config)[0][:n_markers])}
+    return {name: row for row, name in enumerate(_classes(config)[0][:n_markers])}
 
 
-def _leakage(
+def var_over_mean(mu: ArrayLike, theta_alpha: ArrayLike, theta_rate: ArrayLike) -> Floats:
+    """Return the expected Var / Mean of the counts of a gene, over the prior on theta.
+
+    It is 1 + mu E[1 / theta] with E[1 / theta] = rate / (alpha - 1), and infinite for alpha <= 1:
+    single genes can then be a hundred times noisier than the rest.
+
+    Parameters
+    ----------
+    mu
+        Mean counts of the gene.
+    theta_alpha, theta_rate
+        Shape and rate of the gamma prior on theta; all three broadcast.
+
+    Raises
+    ------
+    ConfigError
+        If mu is below 0, or shape or rate is not above 0.
+    """
+    mean, alpha, rate = (np.asarray(a, dtype=float) for a in (mu, theta_alpha, theta_rate))
+    if not (np.all(mean >= 0) and np.all(alpha > 0) and np.all(rate > 0)):
+        raise ConfigError(
+            "Var/Mean was asked for a mean below 0 or a prior that is none",
+            "give mu of at least 0, theta_alpha and theta_rate above 0",
+        )
+    expected = np.where(alpha > 1, rate / np.where(alpha > 1, alpha - 1, 1.0), np.inf)
+    noise: Floats = 1.0 + np.where(mean > 0, mean, 0.0) * np.where(mean > 0, expected, 0.0)
+    return noise
+
+
+def gene_leakage(
     given: float | list[float] | dict[str | int, float] | None, names: list[str]
 ) -> Floats:
+    """Return the leak probability of every gene; see `leakage_by_gene` of the config."""
     if given is None or isinstance(given, float | int):
         return np.full(len(names), float(given or 0.0))
     if isinstance(given, list):

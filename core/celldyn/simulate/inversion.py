@@ -8,11 +8,11 @@ from scipy.special import betainc, gammainccinv
 
 Floats = NDArray[np.float64]
 
-_STEPS = 24
+STEPS = 24
 """Terms that are summed one by one before the tail function takes over."""
-_SUMMED_MEAN = 24.0
+SUMMED_MEAN = 24.0
 """Above this mean the sum would be long, and the tail function is cheaper."""
-_FAR_TAIL = 1e-6
+FAR_TAIL = 1e-6
 """Below this, sums of probabilities lose the digits that the tail function keeps."""
 
 
@@ -45,7 +45,7 @@ def quantile(tail: Floats, mean: Floats, theta: Floats) -> NDArray[np.int64]:
     rest = detection_probability(mean, theta)
     found = np.flatnonzero(tail <= rest)
     tail, mean, theta, rest = tail[found], mean[found], theta[found], rest[found]
-    far = (mean > _SUMMED_MEAN) | (tail < _FAR_TAIL)
+    far = (mean > SUMMED_MEAN) | (tail < FAR_TAIL)
     near = ~far
     summed = _by_sum(tail[near], mean[near], theta[near], rest[near])
     counts[found[near]] = summed
@@ -55,12 +55,12 @@ def quantile(tail: Floats, mean: Floats, theta: Floats) -> NDArray[np.int64]:
 
 
 def _by_sum(tail: Floats, mean: Floats, theta: Floats, rest: Floats) -> NDArray[np.int64]:
-    """Subtract one probability after another; -1 where `_STEPS` of them were not enough."""
+    """Subtract one probability after another; -1 where `STEPS` of them were not enough."""
     counts = np.full(tail.shape, -1, dtype=np.int64)
     where = np.arange(tail.size)
     ratio = mean / (theta + mean)
     term = 1.0 - rest
-    for k in range(1, _STEPS + 1):
+    for k in range(1, STEPS + 1):
         term = term * (ratio * ((theta + (k - 1)) / k))
         rest = rest - term
         above = rest >= tail

@@ -84,3 +84,18 @@ def compile_job(compilers: list[Callable[[], object]]) -> Job[None]:
     finally:
         # A compiler cannot be stopped; it ends by itself, and its result is kept for next time.
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def aside_job(work: Callable[[], T], stage: str, message: str = "") -> Job[T]:
+    """Do one piece of work that cannot be divided on a thread, saying meanwhile that it lives.
+
+    Closing the job waits for the work: what it has in hand cannot be taken from it.
+    """
+    pool = ThreadPoolExecutor(1, thread_name_prefix="celldyn-aside")
+    try:
+        future = pool.submit(work)
+        while not wait([future], timeout=MAX_SILENCE_S / 2).done:
+            yield Progress(stage, message=message)
+        return future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

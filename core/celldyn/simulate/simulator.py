@@ -1,9 +1,9 @@
-"""The simulator: gene table, cells, counts, and all of it on one AnnData."""
+"""The simulator, step by step or as one job."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -12,44 +12,57 @@ from scipy import sparse
 
 from celldyn.errors import NotFittedError
 from celldyn.jobs import Job, Progress, run
-from celldyn.simulate import genes
+from celldyn.simulate.assembly import layout_job, outlines_job
 from celldyn.simulate.config import SimulationConfig
-from celldyn.simulate.counts import negative_binomial, sample_counts_job
-from celldyn.simulate.layout.domains import celltype_codes, domain_codes
-from celldyn.simulate.layout.points import positions_job
-from celldyn.simulate.regulation import Tissue, TrueBetas, gene_mean, true_betas_job
-from celldyn.simulate.specs import topological
-from celldyn.simulate.streams import name_ids, normals
+from celldyn.simulate.expression import (
+    Expression,
+    all_gene_names,
+    expression_job,
+    gene_table,
+    tissue_of,
+)
+from celldyn.simulate.parallel import aside_job
+from celldyn.simulate.regulation import Tissue, TrueBetas
+from celldyn.simulate.simulation import Simulation
+from celldyn.simulate.specs import PrototypeSceneInstance, PrototypeSpecInstance
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from geopandas import GeoDataFrame
+
+    from celldyn.perturbation import Perturbation
+    from celldyn.simulate.dynamics import Dynamics
+    from celldyn.simulate.shapes.outlines import CellShapes
 
 T = TypeVar("T")
+Prototypes = Sequence[PrototypeSpecInstance | PrototypeSceneInstance]
 
 
 class SpotlessSimulator:
     """Simulate a tissue step by step, with every truth known.
 
-    The steps, in order: `generate_gene_parameters`, `initialize_cells`, `simulate_counts`; each
-    makes up for those before it that were not called. The same config gives the same tissue.
+    The steps, in order: `generate_gene_parameters`, `initialize_cells`, `simulate_counts`,
+    `simulate_transcript_locations`; each makes up for those before it that were not called. The
+    same config gives the same tissue.
 
     Parameters
     ----------
     config
         What the tissue is made of.
-
-    Attributes
-    ----------
-    true_betas
-        Per target gene, its coefficients in every cell; empty before `simulate_counts`.
+    threads
+        How many threads the large steps take; None is every core.
     """
 
-    def __init__(self, config: SimulationConfig) -> None:
+    def __init__(self, config: SimulationConfig, *, threads: int | None = None) -> None:
         self.config = config
-        self.true_betas: dict[str, TrueBetas] = {}
+        self.threads = threads
         self._gpar_df: pd.DataFrame | None = None
-        self._cell_gdf: pd.DataFrame | None = None
-        self._counts: sparse.csr_matrix | None = None
+        self._cells: pd.DataFrame | None = None
+        self._cell_gdf: GeoDataFrame | None = None
+        self._shapes: CellShapes | None = None
+        self._dynamics: Dynamics | None = None
+        self._expression: Expression | None = None
+        self._transcripts: pd.DataFrame | None = None
 
     @property
     def gpar_df(self) -> pd.DataFrame:
@@ -57,14 +70,38 @@ class SpotlessSimulator:
         return _made(self._gpar_df, "gpar_df", "generate_gene_parameters")
 
     @property
-    def cell_gdf(self) -> pd.DataFrame:
-        """Cells: `cell_id`, `celltype`, `x` and `y` in µm, `domain`, `section`, `scale`."""
-        return _made(self._cell_gdf, "cell_gdf", "initialize_cells")
+    def cells(self) -> pd.DataFrame:
+        """Cells: `cell_id`, `celltype`, `x` and `y` in µm, `domain`, `section`, `prototype`.
+
+        And, from their outlines: `orientation`, `nucleus_area`, `cell_area`, `scale`,
+        `leakage_percentage`.
+        """
+        return _made(self._cells, "cells", "initialize_cells")
+
+    @property
+    def cell_gdf(self) -> GeoDataFrame:
+        """`cells` with the outlines: `geometry` is the cell, `nucleus` its nucleus."""
+        if self._cell_gdf is None:
+            from celldyn.simulate.shapes.frame import cell_geodataframe
+
+            cells = _made(self._cells, "cell_gdf", "initialize_cells")
+            self._cell_gdf = cell_geodataframe(cells, self.shapes)
+        return self._cell_gdf
+
+    @property
+    def shapes(self) -> CellShapes:
+        """Outlines of nuclei and cells."""
+        return _made(self._shapes, "shapes", "initialize_cells")
+
+    @property
+    def expression(self) -> Expression:
+        """Counts, and how they came about."""
+        return _made(self._expression, "counts", "simulate_counts")
 
     @property
     def counts(self) -> sparse.csr_matrix:
-        """(n_cells, n_genes + named genes + targets) counts, CSR."""
-        return _made(self._counts, "counts", "simulate_counts")
+        """(n_cells, n_vars) counts, CSR: the gene table, dynamic genes, named genes, targets."""
+        return self.expression.counts
 
     @property
     def count_array(self) -> NDArray[np.integer]:
@@ -73,164 +110,156 @@ class SpotlessSimulator:
         return dense
 
     @property
+    def true_betas(self) -> dict[str, TrueBetas]:
+        """Per target gene, its coefficients in every cell; empty before `simulate_counts`."""
+        return {} if self._expression is None else self._expression.true_betas
+
+    @property
+    def transcripts(self) -> pd.DataFrame:
+        """One row per molecule; see `simulate_transcript_locations`."""
+        return _made(self._transcripts, "transcripts", "simulate_transcript_locations")
+
+    @property
     def gene_names(self) -> list[str]:
-        """Names of the columns of `counts`: the gene table, named genes, targets."""
-        config = self.config
-        named = [gene.name for gene in config.extra_genes]
-        return [*genes.gene_names(config)[0], *named, *(t.gene for t in config.targets)]
+        """Names of the columns of `counts`."""
+        return all_gene_names(self.config)
 
     def generate_gene_parameters(self) -> pd.DataFrame:
         """Draw the gene table; returns it, and keeps it as `gpar_df`."""
-        self._gpar_df = genes.generate_gene_parameters(self.config)
+        self._gpar_df = gene_table(self.config)
         return self._gpar_df
 
-    def initialize_cells(self) -> pd.DataFrame:
-        """Place the cells, give them domains, types and sizes; returns and keeps `cell_gdf`."""
-        return run(self.cells_job(), bar=False)
+    def initialize_cells(self, prototype_instances: Prototypes | None = None) -> GeoDataFrame:
+        """Place the cells, give them domains, types, outlines and sizes; returns `cell_gdf`.
+
+        Parameters
+        ----------
+        prototype_instances
+            Structures at their places, in place of those of the config.
+        """
+        if prototype_instances is not None:
+            self.config = self.config.replace(prototypes=list(prototype_instances))
+        run(self.cells_job(), bar=False)
+        return self.cell_gdf
 
     def cells_job(self) -> Job[pd.DataFrame]:
-        """Do the work of `initialize_cells`; progress counts the steps of a section."""
-        config, frames = self.config, []
-        for k, size in enumerate(config.section_sizes):
-            frames.append((yield from _section_job(config, k, size)))
-        cells = pd.concat(frames, ignore_index=True)
-        spread = float(np.sqrt(np.log1p(config.scale_cv**2)))
-        scale = np.exp(spread * normals(config.seed, "scale", len(cells))[:, 0])
-        cells["scale"] = scale / pd.Series(scale).groupby(cells["celltype"].cat.codes).transform(
-            "mean"
+        """Do the work of `initialize_cells`; returns `cells`."""
+        self._cell_gdf = self._expression = self._transcripts = self._dynamics = None
+        cells = yield from layout_job(self.config)
+        if self.config.dynamics is not None:
+            cells = yield from self._dynamics_job(cells)
+        self._cells, self._shapes = yield from outlines_job(
+            self.config, cells, threads=self.threads
         )
-        cells.insert(0, "cell_id", np.arange(len(cells)))
-        self._cell_gdf = cells
-        return cells
+        return self._cells
 
     def simulate_counts(self) -> sparse.csr_matrix:
         """Draw the counts of every gene in every cell; returns and keeps `counts`."""
         return run(self.counts_job(), bar=False)
 
     def counts_job(self) -> Job[sparse.csr_matrix]:
-        """Do the work of `simulate_counts`; progress counts cells, then named genes."""
+        """Do the work of `simulate_counts`."""
         if self._gpar_df is None:
             self.generate_gene_parameters()
-        if self._cell_gdf is None:
+        if self._cells is None:
             yield from self.cells_job()
-        cells, config = self.cell_gdf, self.config
-        table = yield from sample_counts_job(
-            self.gpar_df, cells["celltype"], cells["scale"], config.seed, cell_ids=cells["cell_id"]
-        )
-        columns = yield from self._named_genes_job(table)
-        blocks = [table, *(sparse.csr_matrix(column[:, None]) for column in columns)]
-        self._counts = sparse.hstack(blocks, format="csr") if columns else table
-        return self._counts
+        self._expression = yield from self._expression_job(None)
+        self._transcripts = None
+        return self._expression.counts
+
+    def simulate_transcript_locations(self) -> pd.DataFrame:
+        """Place every molecule of every cell; returns and keeps `transcripts`."""
+        if self._expression is None:
+            self.simulate_counts()
+        self._transcripts = self.simulation().transcripts
+        return self._transcripts
+
+    def perturbed(self, perturbation: Perturbation) -> sparse.csr_matrix:
+        """Return the counts under a perturbation, noise shared with the control.
+
+        Parameters
+        ----------
+        perturbation
+            Which genes, to what, in which cells.
+
+        Returns
+        -------
+        (n_cells, n_vars) CSR. Genes that are not downstream of the perturbed ones are the same
+        bit for bit; a factor of 1 changes nothing.
+        """
+        if self._expression is None:
+            self.simulate_counts()
+        return run(self._expression_job(perturbation), bar=False).counts
 
     def to_anndata(self) -> AnnData:
         """Return the tissue and its truth as one AnnData; see `celldyn.simulate.truth`."""
         from celldyn.simulate.truth import to_anndata
 
-        return to_anndata(self)
+        return to_anndata(self.simulation())
+
+    def simulation(self) -> Simulation:
+        """Return what has been made, without platforms and segmentation."""
+        return Simulation(
+            self.config, self.cells, self.gpar_df, self.shapes, self.expression, self._dynamics
+        )
 
     def tissue(self) -> Tissue:
         """Return positions and labels of the cells as plain arrays."""
-        cells = self.cell_gdf
-        celltype, domain, section = (
-            cells[name].cat.codes.to_numpy().astype(np.intp)
-            for name in ("celltype", "domain", "section")
-        )
-        xy = cells[["x", "y"]].to_numpy()
-        names = self.config.celltype_names, self.config.domain_names
-        return Tissue(xy, celltype, domain, section, *names, self.config.seed)
+        return tissue_of(self.config, self.cells)
 
-    def _named_genes_job(self, table: sparse.csr_matrix) -> Job[list[NDArray[np.int64]]]:
-        """Draw the named genes and then the targets, in the order in which they depend."""
-        config, scale = self.config, self.cell_gdf["scale"].to_numpy()
-        tissue = self.tissue()
-        drawn: dict[str, NDArray[np.int64]] = {}
-        rows = {name: row for row, name in enumerate(self.gpar_df["feature_name"])}
-
-        def expression(name: str) -> NDArray[np.float64]:
-            if name in drawn:
-                return drawn[name].astype(np.float64)
-            column: NDArray[np.float64] = table[:, [rows[name]]].toarray().ravel().astype(float)
-            return column
-
-        total = len(config.extra_genes) + len(config.targets)
-        for spec in config.extra_genes:
-            yield Progress("named genes", len(drawn), total, spec.name)
-            drawn[spec.name] = self._draw(gene_mean(spec, tissue), spec.theta, scale, spec.name)
-        self.true_betas = {}
-        for target in topological(config.targets):
-            yield Progress("named genes", len(drawn), total, target.gene)
-            betas = yield from true_betas_job(target, tissue, expression)
-            self.true_betas[target.gene] = betas
-            # The counts that regulate it carry the cell's size already.
-            drawn[target.gene] = self._draw(betas.mean, target.theta, np.ones(1), target.gene)
-        order = [*(g.name for g in config.extra_genes), *(t.gene for t in config.targets)]
-        return [drawn[name] for name in order]
-
-    def _draw(
-        self, mean: NDArray[np.float64], theta: float, scale: NDArray[np.float64], gene: str
-    ) -> NDArray[np.int64]:
-        ids = self.cell_gdf["cell_id"].to_numpy()
-        return negative_binomial(
-            mean, theta, scale, self.config.seed, cell=ids, gene=name_ids([gene])
+    def _expression_job(self, perturbation: Perturbation | None) -> Job[Expression]:
+        return expression_job(
+            self.config,
+            self.cells,
+            self.gpar_df,
+            self._dynamics,
+            perturbation=perturbation,
+            threads=self.threads,
         )
 
+    def _dynamics_job(self, cells: pd.DataFrame) -> Job[pd.DataFrame]:
+        from celldyn.simulate.dynamics import dynamics_job
 
-@dataclass(frozen=True, slots=True)
-class Simulation:
-    """A simulated tissue.
-
-    Parameters
-    ----------
-    adata
-        Counts, labels, positions and every truth; see `SpotlessSimulator.to_anndata`.
-    cells
-        One row per cell; see `SpotlessSimulator.cell_gdf`.
-    genes
-        One row per gene of the priors' table; see `SpotlessSimulator.gpar_df`.
-    """
-
-    adata: AnnData
-    cells: pd.DataFrame
-    genes: pd.DataFrame
+        config = self.config
+        assert config.dynamics is not None
+        self._dynamics = yield from dynamics_job(
+            config.dynamics,
+            len(cells),
+            cell_ids=cells["cell_id"].to_numpy(),
+            xy=cells[["x", "y"]].to_numpy(),
+            canvas=config.canvas_um,
+            seed=config.seed,
+            threads=self.threads,
+        )
+        if config.dynamics.defines_celltypes:
+            types = pd.Index(config.celltype_names)
+            cells["celltype"] = pd.Categorical.from_codes(self._dynamics.state_type, types)
+        return cells
 
 
-def simulate_job(config: SimulationConfig) -> Job[Simulation]:
+def simulate_job(config: SimulationConfig, *, threads: int | None = None) -> Job[Simulation]:
     """Simulate a whole tissue.
 
     Parameters
     ----------
     config
         What the tissue is made of.
+    threads
+        How many threads the large steps take; None is every core.
     """
-    simulator = SpotlessSimulator(config)
+    from celldyn.simulate.measuring import measuring_job
+    from celldyn.simulate.truth import to_anndata
+
+    simulator = SpotlessSimulator(config, threads=threads)
     yield Progress("gene parameters")
     simulator.generate_gene_parameters()
     yield from simulator.cells_job()
     yield from simulator.counts_job()
-    return Simulation(simulator.to_anndata(), simulator.cell_gdf, simulator.gpar_df)
-
-
-def _section_job(config: SimulationConfig, k: int, n_cells: int) -> Job[pd.DataFrame]:
-    canvas, seed, stage = config.canvas_um, config.seed, f"layout/{k}"
-    xy = yield from positions_job(n_cells, canvas, config.min_distance_um, seed, f"{stage}/place")
-    yield Progress("domains", k, config.n_sections)
-    domain = domain_codes(
-        xy, canvas, config.n_domains, config.domain_pattern, seed, f"{stage}/domain"
-    )
-    yield Progress("cell types", k, config.n_sections)
-    celltype = celltype_codes(
-        domain, config.proportions, config.domain_purity, seed, f"{stage}/type"
-    )
-    section = np.full(n_cells, k)
-    return pd.DataFrame(
-        {
-            "celltype": pd.Categorical.from_codes(celltype, pd.Index(config.celltype_names)),
-            "x": xy[:, 0],
-            "y": xy[:, 1],
-            "domain": pd.Categorical.from_codes(domain, pd.Index(config.domain_names)),
-            "section": pd.Categorical.from_codes(section, pd.Index(config.section_names)),
-        }
-    )
+    simulation = simulator.simulation()
+    simulation.adata = yield from aside_job(lambda: to_anndata(simulation), "table")
+    seen = yield from measuring_job(simulation, threads=threads)
+    simulation.platforms, simulation.segmentation = seen
+    return simulation
 
 
 def _made(value: T | None, name: str, method: str) -> T:

@@ -14,55 +14,68 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from celldyn.simulate.config import SimulationConfig
-    from celldyn.simulate.simulator import SpotlessSimulator
+    from celldyn.simulate.dynamics import Dynamics
+    from celldyn.simulate.simulation import Simulation
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+_OBS = ("domain", "section", "scale", "prototype", "orientation", "nucleus_area", "cell_area")
 
 
-def to_anndata(simulator: SpotlessSimulator) -> AnnData:
+def to_anndata(simulation: Simulation) -> AnnData:
     """Return the counts, the labels and every truth of a simulated tissue.
 
     Parameters
     ----------
-    simulator
-        After `simulate_counts`.
+    simulation
+        A simulated tissue.
 
     Returns
     -------
-    X: (n_cells, n_genes) counts, CSR float32. obs: cell_type, domain, section, scale.
-    obsm["spatial"]: µm. var: the gene table, with the mean and theta that named genes have by
-    their specification (NaN for targets, whose mean varies from cell to cell). uns["truth"]:
-    `schema_version`; `config` as JSON; `cells`, the obs names that the rows below belong to;
-    `edges`, a table of source, target, kind and coefficient; `betas`, per target its `columns`
-    and `values`, (n_cells, 1 + n_modulators) float32.
-
-    Raises
-    ------
-    NotFittedError
-        Before `simulate_counts`.
+    X: (n_cells, n_vars) counts, CSR float32. obs: cell_type, domain, section, scale, prototype,
+    orientation (rad), nucleus_area and cell_area (µm²), and batch where there are batches.
+    obsm["spatial"]: µm; obsm["nucleus_radii"], obsm["cell_radii"]: outlines. var: the gene table,
+    with the mean and theta that named genes have by their specification (NaN for targets, whose
+    mean varies from cell to cell). uns["truth"]: `schema_version`; `config` as JSON; `cells`, the
+    obs names that the rows below belong to; `edges`, a table of source, target, kind and
+    coefficient; `betas`, per target its `columns` and `values`, (n_cells, 1 + n_modulators)
+    float32; `technical`, every factor of the technical noise; `dynamics`, names of the fates and
+    the equation. The truth of each cell's state stands in obs, obsm and layers under the keys
+    `truth_...`; see `celldyn.keys`.
     """
     from anndata import AnnData
 
     from celldyn.data import set_section_key, set_unit
 
-    counts, cells = simulator.counts, simulator.cell_gdf
-    names = pd.Index([f"cell_{i}" for i in cells["cell_id"]])
+    cells, shapes = simulation.cells, simulation.shapes
+    names = pd.Index("cell_" + cells["cell_id"].astype(str))
+    names.name = None
     obs = cells.rename(columns={"celltype": "cell_type"}).set_index(names)
     adata = AnnData(
-        X=counts.astype(np.float32),
-        obs=obs[["cell_type", "domain", "section", "scale"]],
-        var=_gene_table(simulator),
-        obsm={keys.SPATIAL(): cells[["x", "y"]].to_numpy()},
+        X=simulation.counts.astype(np.float32),
+        obs=obs[["cell_type", *_OBS]],
+        var=_gene_table(simulation),
+        obsm={
+            keys.SPATIAL(): cells[["x", "y"]].to_numpy(),
+            keys.NUCLEUS_RADII(): shapes.nucleus,
+            keys.CELL_RADII(): shapes.cell,
+        },
     )
     set_unit(adata, 1.0)
     set_section_key(adata, "section")
-    adata.uns[keys.TRUTH()] = {
+    truth: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
-        "config": json.dumps(simulator.config.model_dump(mode="json")),
+        "config": json.dumps(simulation.config.model_dump(mode="json")),
         "cells": names.to_numpy(dtype=str),
-        "edges": true_edges(simulator.config),
-        "betas": _betas(simulator),
+        "edges": true_edges(simulation.config),
+        "betas": _betas(simulation),
     }
+    _add_technical(adata, simulation, truth)
+    if simulation.dynamics is not None:
+        _add_dynamics(adata, simulation.dynamics, truth)
+    for name, layer in simulation.expression.layers.items():
+        adata.layers[name] = layer
+    adata.uns[keys.TRUTH()] = truth
     return adata
 
 
@@ -75,28 +88,65 @@ def true_edges(config: SimulationConfig) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["source", "target", "kind", "coefficient"])
 
 
-def _betas(simulator: SpotlessSimulator) -> dict[str, dict[str, Any]]:
+def _add_technical(adata: AnnData, simulation: Simulation, truth: dict[str, Any]) -> None:
+    expression = simulation.expression
+    factors = dict(expression.technical)
+    if expression.effects is not None:
+        factors |= expression.effects.truth()
+        codes, names = factors.pop("batch"), factors.pop("batch_names")
+        if len(names) > 1:
+            adata.obs["batch"] = pd.Categorical.from_codes(codes, pd.Index(names))
+    if expression.ambient is not None:
+        adata.layers[keys.TRUTH_AMBIENT()] = expression.ambient
+    spill = factors.pop("spill", None)
+    if spill is not None:
+        adata.obsp[keys.TRUTH_SPILL()] = spill
+    if factors:
+        truth["technical"] = factors
+
+
+def _add_dynamics(adata: AnnData, dynamics: Dynamics, truth: dict[str, Any]) -> None:
+    adata.obsm[keys.TRUTH_LATENT()] = dynamics.z
+    adata.obsm[keys.TRUTH_VELOCITY()] = dynamics.velocity
+    adata.obs[keys.TRUTH_POTENTIAL()] = dynamics.potential
+    adata.obs[keys.TRUTH_TIME()] = dynamics.time
+    adata.obs[keys.TRUTH_FATE()] = pd.Categorical.from_codes(
+        dynamics.fate, pd.Index(dynamics.fate_names)
+    )
+    if dynamics.fates is not None:
+        adata.obsm[keys.TRUTH_FATES()] = dynamics.fates
+        adata.obs[keys.TRUTH_FATE_ENTROPY()] = dynamics.entropy
+    truth["dynamics"] = {"fate_names": np.array(dynamics.fate_names, dtype=str)}
+
+
+def _betas(simulation: Simulation) -> dict[str, dict[str, Any]]:
     return {
         gene: {"columns": np.array(betas.columns), "values": betas.values.astype(np.float32)}
-        for gene, betas in simulator.true_betas.items()
+        for gene, betas in simulation.true_betas.items()
     }
 
 
-def _gene_table(simulator: SpotlessSimulator) -> pd.DataFrame:
-    config = simulator.config
+def _gene_table(simulation: Simulation) -> pd.DataFrame:
+    """Return the gene table with a row for every gene that is not in it, in the counts' order."""
+    config, table = simulation.config, simulation.genes
+    named = {gene.name: gene for gene in config.extra_genes}
+    targets = {target.gene for target in config.targets}
     rows: list[dict[str, Any]] = []
-    for gene in config.extra_genes:
-        row: dict[str, Any] = {"feature_name": gene.name, "gene_type": gene.kind}
-        for celltype in config.celltype_names:
-            row[f"{celltype}_theta"] = gene.theta
-            row[f"{celltype}_mu"] = gene.mu * gene.celltype_factor.get(celltype, 1.0)
+    for name in simulation.gene_names[len(table) :]:
+        row: dict[str, Any] = {"feature_name": name, "gene_type": "dynamic"}
+        if name in targets:
+            row["gene_type"] = "target"
+        elif name in named:
+            gene = named[name]
+            row["gene_type"] = gene.kind
+            for celltype in config.celltype_names:
+                row[f"{celltype}_theta"] = gene.theta
+                row[f"{celltype}_mu"] = gene.mu * gene.celltype_factor.get(celltype, 1.0)
         rows.append(row)
-    rows += [{"feature_name": target.gene, "gene_type": "target"} for target in config.targets]
-    table = simulator.gpar_df
     if rows:
-        named = pd.DataFrame(rows, columns=table.columns).astype(table.dtypes)
-        named["gene_leakage"] = 0.0
-        table = pd.concat([table, named], ignore_index=True)
+        more = pd.DataFrame(rows, columns=table.columns).astype(table.dtypes)
+        more["gene_leakage"] = 0.0
+        table = pd.concat([table, more], ignore_index=True)
     return table.set_index(pd.Index(table["feature_name"].to_numpy(), dtype=object)).drop(
         columns="feature_name"
     )

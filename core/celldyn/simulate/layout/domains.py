@@ -1,28 +1,76 @@
-"""Domains of a tissue, and which cell types live in them."""
+"""Domains of a tissue: patches, layers, rings, bands of a gradient, or drawn polygons."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from celldyn.simulate.fields import smooth_field
+from celldyn.jobs import Job, run
+from celldyn.simulate.fields import BLOCK, smooth_field
+from celldyn.simulate.layout.tables import celltype_codes
+from celldyn.simulate.parallel import blocks_job
 from celldyn.simulate.streams import uniforms
 
+if TYPE_CHECKING:
+    from celldyn.simulate.config import SimulationConfig
+
+__all__ = ["celltype_codes", "depth_job", "domain_codes", "domains", "domains_job"]
+
 Codes = NDArray[np.intp]
+Floats = NDArray[np.float64]
+A = TypeVar("A", bound=NDArray[Any])
+Pattern = Literal["voronoi", "layers", "rings", "gradient"]
 
 _WAVE = 0.05
 """How far borders wander, as a share of the canvas."""
+_LENGTH = 0.15
+"""Over which length they do, as a share of the canvas."""
 _CANDIDATES = 64
-_BALANCING_STEPS = 200
+_RASTER = 256
+"""Points per axis from which the radii of rings of equal area are found."""
+
+
+def domains(config: SimulationConfig, xy: Floats, section: int) -> Codes:
+    """Return the domain of every cell of a section; see `domains_job`."""
+    return run(domains_job(config, xy, section), bar=False)
+
+
+def domains_job(config: SimulationConfig, xy: Floats, section: int) -> Job[Codes]:
+    """Find the domain of every cell of a section; progress counts blocks of cells.
+
+    Parameters
+    ----------
+    config
+        Its `domain_pattern`, `n_domains`, `domain_polygons` and `canvas_um`.
+    xy
+        (n_cells, 2) positions in µm.
+    section
+        Which one; each has borders of its own, unless they are drawn.
+
+    Returns
+    -------
+    (n_cells,) codes into `config.domain_names`.
+    """
+    if config.domain_pattern == "drawn":
+        from celldyn.simulate.layout.drawn import drawn_codes
+
+        return (yield from _blocks_of_job(drawn_codes(config), xy))
+    stage = f"layout/{section}/domain"
+    classify = _classifier(
+        config.canvas_um, config.n_domains, config.domain_pattern, config.seed, stage
+    )
+    return (yield from _blocks_of_job(classify, xy))
 
 
 def domain_codes(
-    xy: NDArray[np.float64],
+    xy: Floats,
     canvas_um: tuple[float, float],
     n_domains: int,
-    pattern: Literal["voronoi", "layers"],
+    pattern: Pattern,
     seed: int,
     stage: str,
 ) -> Codes:
@@ -37,7 +85,9 @@ def domain_codes(
     n_domains
         How many.
     pattern
-        "voronoi": patches around a few centres; "layers": bands of equal depth, from y = 0 on.
+        "voronoi": patches around a few centres; "layers": bands of equal depth, from y = 0 on;
+        "rings": ellipses about the middle, all rings of the same area, from the inside out;
+        "gradient": bands of equal width, from x = 0 on.
     seed, stage
         The random stream.
 
@@ -45,61 +95,96 @@ def domain_codes(
     -------
     (n_cells,) codes in 0 .. n_domains - 1.
     """
-    size = np.array(canvas_um)
-    wave, warped = _WAVE * size.min(), xy.copy()
-    for axis, name in enumerate("xy"):
-        warped[:, axis] += wave * smooth_field(xy, 0.15 * size.min(), seed, f"{stage}/{name}")
-    if pattern == "layers":
-        depth = np.floor(warped[:, 1] / size[1] * n_domains)
-        band: Codes = np.clip(depth, 0, n_domains - 1).astype(np.intp)
-        return band
-    from scipy.spatial import cKDTree
-
-    nearest = cKDTree(_centres(size, n_domains, seed, stage)).query(warped)[1]
-    codes: Codes = np.asarray(nearest, dtype=np.intp)
-    return codes
+    classify = _classifier(canvas_um, n_domains, pattern, seed, stage)
+    return run(_blocks_of_job(classify, xy), bar=False)
 
 
-def celltype_codes(
-    domain: Codes,
-    proportions: NDArray[np.float64],
-    purity: float,
-    seed: int,
-    stage: str,
-) -> Codes:
-    """Return the type of every cell: overall shares as asked, each type mostly in its domain.
-
-    Type k prefers domain k modulo the number of domains (and a domain that no type would prefer
-    gets type d modulo the number of types). The expected table of domains and types has exactly
-    the wanted margins; it is rounded so that each type is off by less than about a cell.
-
-    Parameters
-    ----------
-    domain
-        (n_cells,) domain codes.
-    proportions
-        (n_types,) shares that sum to 1.
-    purity
-        0: every domain has the same mixture; 1: as separate as the shares allow.
-    seed, stage
-        The random stream.
+def depth_job(config: SimulationConfig, xy: Floats, section: int) -> Job[Floats]:
+    """Find how far along the gradient every cell lies; progress counts blocks of cells.
 
     Returns
     -------
-    (n_cells,) codes in 0 .. n_types - 1.
+    (n_cells,) in [0, 1]; domain k holds the depths from k / n_domains on.
     """
-    sizes = np.bincount(domain)
-    expected = _balanced(_affinity(sizes.size, proportions.size, purity), sizes, proportions)
-    numbers = _rounded(expected, sizes)
-    order = np.lexsort((uniforms(seed, stage, domain.size)[:, 0], domain))
-    types = np.empty(domain.size, dtype=np.intp)
-    types[order] = np.repeat(np.tile(np.arange(proportions.size), sizes.size), numbers.ravel())
-    return types
+    canvas, seed, stage = config.canvas_um, config.seed, f"layout/{section}/domain"
+
+    def along(block: Floats) -> Floats:
+        depth: Floats = np.clip(_warped(block, canvas, seed, stage, "x") / canvas[0], 0.0, 1.0)
+        return depth
+
+    return (yield from _blocks_of_job(along, xy))
 
 
-def _centres(
-    size: NDArray[np.float64], n_domains: int, seed: int, stage: str
-) -> NDArray[np.float64]:
+def _blocks_of_job(work: Callable[[Floats], A], xy: Floats) -> Job[A]:
+    """Do the work on blocks of cells, on several threads."""
+    n_blocks = max(-(-len(xy) // BLOCK), 1)
+    parts = yield from blocks_job(
+        lambda k: work(xy[k * BLOCK : (k + 1) * BLOCK]), n_blocks, "domains"
+    )
+    joined: A = np.concatenate(parts)  # type: ignore[assignment]
+    return joined
+
+
+def _warped(
+    xy: Floats, canvas_um: tuple[float, float], seed: int, stage: str, axis: Literal["x", "y"]
+) -> Floats:
+    """Return one coordinate, shifted by a smooth field: what makes borders wavy."""
+    least = min(canvas_um)
+    field = smooth_field(xy, _LENGTH * least, seed, f"{stage}/{axis}")
+    warped: Floats = xy[:, "xy".index(axis)] + _WAVE * least * field
+    return warped
+
+
+def _classifier(
+    canvas_um: tuple[float, float], n_domains: int, pattern: Pattern, seed: int, stage: str
+) -> Callable[[Floats], Codes]:
+    """Return the function from positions to domains."""
+    if n_domains == 1:
+        return lambda xy: np.zeros(len(xy), dtype=np.intp)
+    warped = partial(_warped, canvas_um=canvas_um, seed=seed, stage=stage)
+    if pattern in ("layers", "gradient"):
+        axis: Literal["x", "y"] = "y" if pattern == "layers" else "x"
+        extent = canvas_um["xy".index(axis)]
+        return lambda xy: _bands(warped(xy, axis=axis) / extent, n_domains)
+    if pattern == "rings":
+        borders = _ring_borders(n_domains)
+        return lambda xy: np.searchsorted(
+            borders, _elliptic(warped(xy, axis="x"), warped(xy, axis="y"), canvas_um), "right"
+        )
+    from scipy.spatial import cKDTree
+
+    tree = cKDTree(_centres(np.array(canvas_um), n_domains, seed, stage))
+
+    def nearest(xy: Floats) -> Codes:
+        place = np.stack([warped(xy, axis="x"), warped(xy, axis="y")], axis=1)
+        codes: Codes = np.asarray(tree.query(place)[1], dtype=np.intp)
+        return codes
+
+    return nearest
+
+
+def _bands(depth: Floats, n_domains: int) -> Codes:
+    band: Codes = np.clip(np.floor(depth * n_domains), 0, n_domains - 1).astype(np.intp)
+    return band
+
+
+def _elliptic(x: Floats, y: Floats, canvas_um: tuple[float, float]) -> Floats:
+    """Return squared distances from the middle; 1 on the ellipse that touches the sides."""
+    width, height = canvas_um
+    squared: Floats = (2 * x / width - 1) ** 2 + (2 * y / height - 1) ** 2
+    return squared
+
+
+def _ring_borders(n_domains: int) -> Floats:
+    """Return the squared radii between rings of equal area on a square."""
+    axis = (np.arange(_RASTER) + 0.5) / _RASTER
+    x, y = np.meshgrid(axis, axis)
+    levels = np.arange(1, n_domains) / n_domains
+    borders: Floats = np.quantile(_elliptic(x, y, (1.0, 1.0)), levels)
+    return borders
+
+
+def _centres(size: Floats, n_domains: int, seed: int, stage: str) -> Floats:
     """Choose centres that keep apart: each the best of many candidates."""
     candidates = (
         0.1 + 0.8 * uniforms(seed, f"{stage}/centres", _CANDIDATES * n_domains, 2)
@@ -111,41 +196,3 @@ def _centres(
         distance = np.minimum(distance, ((candidates - latest) ** 2).sum(axis=1))
         chosen.append(int(distance.argmax()))
     return candidates[chosen]
-
-
-def _affinity(n_domains: int, n_types: int, purity: float) -> NDArray[np.float64]:
-    prefers = np.zeros((n_domains, n_types), dtype=bool)
-    for k in range(max(n_domains, n_types)):
-        prefers[k % n_domains, k % n_types] = True
-    return np.where(prefers, 1.0, max(1.0 - purity, 1e-6))
-
-
-def _balanced(
-    affinity: NDArray[np.float64], sizes: NDArray[np.intp], proportions: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Scale rows and columns until both margins hold (Sinkhorn and Knopp 1967)."""
-    table, types = affinity.copy(), proportions * sizes.sum()
-    for _ in range(_BALANCING_STEPS):
-        for axis, margin in ((0, types), (1, sizes)):
-            total = table.sum(axis=axis)
-            factor = np.divide(margin, total, out=np.zeros(total.shape), where=total > 0)
-            table *= np.expand_dims(factor, axis)
-    return table
-
-
-def _rounded(expected: NDArray[np.float64], sizes: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Round row by row to the row's size, handing each column's rounding error on."""
-    numbers = np.zeros(expected.shape, dtype=np.intp)
-    owed = np.zeros(expected.shape[1])
-    for row, size in enumerate(sizes):
-        wanted = np.maximum(expected[row] + owed, 0.0)
-        base = np.floor(wanted).astype(np.intp)
-        short = int(size - base.sum())
-        by_remainder = np.argsort(base - wanted, kind="stable")
-        if short >= 0:
-            base += np.bincount(np.resize(by_remainder, short), minlength=base.size)
-        else:
-            base[by_remainder[::-1][base[by_remainder[::-1]] > 0][:-short]] -= 1
-        numbers[row] = base
-        owed += expected[row] - base
-    return numbers

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import model_validator
 
 from celldyn.config import Config, param
+from celldyn.simulate.parameters.programs import with_program_sizes
 from celldyn.simulate.specs import (
     CellTypeSpec,
     DynamicsSpec,
@@ -78,6 +81,13 @@ class GeneParameters(Config):
         None, "A known differential equation of the cells' states", advanced=True
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _sizes_of_programs(cls, given: Any) -> Any:  # noqa: ANN401
+        if not isinstance(given, Mapping):
+            return given
+        return with_program_sizes(given, cls.model_fields["n_genes_per_program"].default)
+
     @property
     def celltype_names(self) -> list[str]:
         """Names of the cell types."""
@@ -85,7 +95,9 @@ class GeneParameters(Config):
 
     @property
     def markers_per_type(self) -> int:
-        """Marker genes of one cell type."""
+        """Marker genes of one cell type; programs know none."""
+        if self.expression_model == "programs":
+            return 0
         if self.n_markers is not None:
             return self.n_markers
         return min(self.n_genes // 2, self.n_genes - self.n_silence) // self.n_celltype

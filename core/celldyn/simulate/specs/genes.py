@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import field_validator
 
@@ -52,8 +52,9 @@ class GeneSpec(Config):
 class TargetSpec(Config):
     """A gene whose mean is a known sum of what regulates it.
 
-    The mean of cell i is beta0 + Σ beta_TF(i) x_TF(i) + Σ beta_LR(i) w_L(i) x_R(i), not below 0,
-    with x the counts of the cell and w_L the ligand's average over the neighbourhood. Each
+    The mean of cell i is beta0 + Σ beta_TF(i) x_TF(i) + Σ beta_LR(i) w_L(i) x_R(i)
+    + Σ beta_LT(i) w_L(i) x_TF(i), not below 0, with x the counts of the cell and w_L the ligand's
+    average over the neighbourhood, weighted by the kernel. Each
     coefficient is its number here, times the factor of the cell's type, times that of its domain,
     times 1 + `field_strength` times a smooth field of variance 1.
     """
@@ -62,7 +63,11 @@ class TargetSpec(Config):
     intercept: float = param(1.0, "beta0: mean counts without any regulator", ge=0)
     regulators: dict[str, float] = param({}, "Coefficient per transcription factor")
     ligand_receptor: dict[str, float] = param({}, "Coefficient per pair 'ligand$receptor'")
+    tf_ligand: dict[str, float] = param({}, "Coefficient per pair 'ligand#TF'")
     radius_um: float = param(100.0, "Reach of the ligands", unit="µm", gt=0)
+    kernel: Literal["gaussian", "diffusion"] = param(
+        "gaussian", "How a ligand thins out: as the estimators assume, or by screened diffusion"
+    )
     theta: float = param(20.0, "Inverse dispersion of the target", gt=0)
     celltype_factor: dict[str, float] = param(
         {}, "Multiplies all coefficients per cell type; 0 where the gene is not regulated"
@@ -79,21 +84,29 @@ class TargetSpec(Config):
     @field_validator("ligand_receptor")
     @classmethod
     def _pairs(cls, pairs: dict[str, float]) -> dict[str, float]:
-        for pair in pairs:
-            parts = pair.split("$")
-            if len(parts) != 2 or not all(parts):
-                raise ValueError(f"{pair!r} is not a pair; write it as 'ligand$receptor'")
-        return pairs
+        return _require_pairs(pairs, "$", "ligand$receptor")
+
+    @field_validator("tf_ligand")
+    @classmethod
+    def _tf_pairs(cls, pairs: dict[str, float]) -> dict[str, float]:
+        return _require_pairs(pairs, "#", "ligand#TF")
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """(ligand, receptor) in the order of `ligand_receptor`."""
-        return [(pair.split("$")[0], pair.split("$")[1]) for pair in self.ligand_receptor]
+        """(ligand, receptor) of `ligand_receptor`, then (ligand, TF) of `tf_ligand`."""
+        split = [pair.split("$") for pair in self.ligand_receptor]
+        split += [pair.split("#") for pair in self.tf_ligand]
+        return [(ligand, partner) for ligand, partner in split]
 
     @property
     def modulators(self) -> list[str]:
         """Names of the coefficients after beta0: regulators, then pairs."""
-        return [*self.regulators, *self.ligand_receptor]
+        return list(self.coefficients)
+
+    @property
+    def coefficients(self) -> dict[str, float]:
+        """Coefficient per modulator, in the order of `modulators`."""
+        return {**self.regulators, **self.ligand_receptor, **self.tf_ligand}
 
     @property
     def inputs(self) -> set[str]:
@@ -107,6 +120,14 @@ def require_factors(factors: dict[str, float], *, negative: bool) -> dict[str, f
     if low:
         raise ValueError(f"the factor of {low[0]!r} is {factors[low[0]]}; it must be at least 0")
     return factors
+
+
+def _require_pairs(pairs: dict[str, float], mark: str, example: str) -> dict[str, float]:
+    for pair in pairs:
+        parts = pair.split(mark)
+        if len(parts) != 2 or not all(parts):
+            raise ValueError(f"{pair!r} is not a pair; write it as '{example}'")
+    return pairs
 
 
 def topological(targets: list[TargetSpec]) -> list[TargetSpec]:

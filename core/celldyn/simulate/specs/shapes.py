@@ -23,14 +23,16 @@ class MorphologySpec(Config):
         0.15, "How bumpy the outline is; 0 is an ellipse", ge=0, le=0.5
     )
     orientation_mode: OrientationMode = param(
-        "random", "Which way long cells point; radial and tangential are about the nearest centre"
+        "random",
+        "Which way long cells point: away from, or around, their structure's axis or the middle "
+        "of the canvas",
     )
     orientation_noise: float = param(
         0.15, "sd of the angle about that direction", unit="rad", ge=0, le=3.2
     )
     orientation_angle: float = param(
         0.0,
-        "Direction of aligned cells, from the x axis",
+        "Direction of aligned cells from the x axis; a structure turns its own",
         unit="°",
         ge=-360,
         le=360,
@@ -52,7 +54,11 @@ class PrototypeSpec(Config):
     )
     elongation: float = param(1.0, "Long axis over short axis", ge=1, le=20)
     orientation: float = param(
-        0.0, "Angle of the long axis from the x axis", unit="°", ge=-360, le=360
+        0.0,
+        "Angle of the long axis from the x axis; a crypt at 0 opens upwards",
+        unit="°",
+        ge=-360,
+        le=360,
     )
     shape: float = param(
         0.3,
@@ -89,7 +95,7 @@ class PrototypeSpecInstance(Config):
 
 
 class PrototypeScene(Config):
-    """Structures that share a centre, the later ones around or over the earlier ones."""
+    """Structures that share a centre; the later ones take the room that the earlier ones leave."""
 
     name: str = param("scene", "Name of the scene", min_length=1)
     specs: list[PrototypeSpec] = param(..., "Its structures, from the inside out", min_length=1)

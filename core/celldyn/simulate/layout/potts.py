@@ -1,0 +1,236 @@
+"""Cell types that know their neighbours: a Potts model whose shares and neighbours come as asked.
+
+The probability of a cell's type is proportional to exp(field of its stratum + sum of the couplings
+with its neighbours). During the run the field follows the wanted numbers of cells and, where a
+target is given, the coupling follows the wanted neighbours (stochastic approximation as in
+persistent contrastive divergence, Younes 1989). Strong attraction coarsens for ever: the run ends
+when its target is met, not in equilibrium.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from celldyn.jobs import Job, Pace, Progress
+from celldyn.simulate.layout.aside import aside_job
+from celldyn.simulate.layout.gibbs import (
+    N_COLOURS,
+    Codes,
+    Labels,
+    NumpySampler,
+    Sampler,
+    colours_of,
+    weight_table,
+)
+from celldyn.simulate.layout.quotas import Quotas
+from celldyn.simulate.parallel import compile_job
+from celldyn.simulate.streams import stream_key
+
+Floats = NDArray[np.float64]
+
+COMPILED_FROM = 200_000
+"""Cells from which compiled code saves more than compiling it costs."""
+
+_PROPORTIONAL, _INTEGRAL = 0.5, 0.2
+_MOST_GAIN = 6.0
+_COUPLING_STEP = 0.3
+_STRONGEST = 5.0
+_STRONGEST_FIELD = 20.0
+_FEWEST, _MOST_SWEEPS, _PATIENCE = 6, 200, 40
+_MISPLACED = 0.005
+"""Share of the cells that may still be of a wrong type when the run ends; they are put right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What neighbouring cells should be like.
+
+    Parameters
+    ----------
+    coupling
+        (n_types, n_types) symmetric: log odds per neighbour, at the start.
+    n_sweeps
+        How long it acts, without a target.
+    target
+        (n_types, n_types) wanted shares among neighbours; rows sum to 1. None: the coupling
+        stays as it is.
+    """
+
+    coupling: Floats
+    n_sweeps: int
+    target: Floats | None = None
+
+
+@dataclass(slots=True)
+class _Best:
+    labels: Labels
+    coupling: Floats
+    score: float = np.inf
+    sweep: int = 0
+
+
+def potts_job(
+    graph: sparse.csr_matrix,
+    codes: Codes,
+    free: Codes,
+    quotas: Quotas,
+    wishes: Wishes,
+    seed: int,
+    stage: str,
+    *,
+    compiled: bool | None = None,
+) -> Job[Codes]:
+    """Rearrange types until neighbours are as wished; progress counts sweeps.
+
+    Parameters
+    ----------
+    graph
+        (n_cells, n_cells) symmetric, ones.
+    codes
+        (n_cells,) types to begin with, in the wanted numbers.
+    free
+        Rows that may change.
+    quotas
+        Stratum of each free cell, and the cells of each type that every stratum must hold.
+    wishes
+        Coupling, and the target if there is one.
+    seed, stage
+        The random stream.
+    compiled
+        Whether compiled code does it; by default for many cells. The result is the same.
+
+    Returns
+    -------
+    (n_cells,) types; the numbers of every stratum are exactly the wanted ones.
+    """
+    stratum = np.zeros(len(codes), dtype=np.intp)
+    stratum[free] = quotas.stratum
+    sampler = yield from _sampler_job(graph, free, stratum, quotas, seed, stage, compiled)
+    field = _Field(quotas, wishes.coupling, graph.nnz / max(graph.shape[0], 1))
+    labels, pace = codes.astype(np.int16), Pace()
+    best = _Best(labels.copy(), wishes.coupling)
+    coupling, target = wishes.coupling, wishes.target
+    n_sweeps = wishes.n_sweeps if target is None else _MOST_SWEEPS
+    for sweep in range(n_sweeps):
+        key = int(stream_key(seed, f"{stage}/sweep/{sweep}"))
+        weights, table, before = field.weights(), weight_table(coupling), labels.copy()
+        for colour in range(N_COLOURS):
+            sampler.draw(colour, labels, weights, table, key)
+            if pace.due():
+                yield Progress("cell types", sweep, n_sweeps)
+        misplaced = field.follow(labels[free], float((labels != before).mean()))
+        if target is None:
+            continue
+        near = neighbour_shares(sampler.pairs(labels))
+        off = float(np.abs(np.where(field.there[:, None], near - target, 0.0)).max())
+        if off + misplaced < best.score:
+            best = _Best(labels.copy(), coupling, off + misplaced, sweep)
+        met = off < _close(len(codes)) and misplaced < _MISPLACED
+        if sweep >= _FEWEST and (met or sweep > best.sweep + _PATIENCE):
+            break
+        coupling = _adapted(coupling, near, target, field.there)
+        yield Progress("cell types", sweep, n_sweeps, metrics={"neighbour_deviation": off})
+    if target is not None:
+        labels, coupling = best.labels, best.coupling
+    from celldyn.simulate.layout.settle import settled
+
+    return (
+        yield from aside_job(
+            lambda: settled(graph, labels, free, quotas, field.log_odds(), coupling, seed, stage),
+            "cell types",
+        )
+    )
+
+
+def neighbour_shares(pairs: NDArray[np.int64]) -> Floats:
+    """Return the share of each type among the neighbours of each; 0 for types without any."""
+    total = pairs.sum(axis=1, keepdims=True)
+    shares: Floats = pairs / np.maximum(total, 1)
+    return shares
+
+
+def pair_counts(graph: sparse.csr_matrix, codes: Codes, n_types: int) -> NDArray[np.int64]:
+    """Return (n_types, n_types) how often each type has each as a neighbour."""
+    row = np.repeat(codes, np.diff(graph.indptr))
+    counts = np.bincount(row * n_types + codes[graph.indices], minlength=n_types**2)
+    return counts.reshape(n_types, n_types)
+
+
+def _sampler_job(
+    graph: sparse.csr_matrix,
+    free: Codes,
+    stratum: Codes,
+    quotas: Quotas,
+    seed: int,
+    stage: str,
+    compiled: bool | None,  # noqa: FBT001
+) -> Job[Sampler]:
+    rows = yield from aside_job(lambda: colours_of(free, seed, stage), "cell types")
+    n_types = quotas.numbers.shape[1]
+    if compiled if compiled is not None else len(stratum) >= COMPILED_FROM:
+        from celldyn.simulate.layout.gibbs_kernels import CompiledSampler, compile_kernels
+
+        yield from compile_job([compile_kernels])
+        return CompiledSampler(graph, rows, stratum, n_types)
+    make = lambda: NumpySampler(graph, rows, stratum, n_types)  # noqa: E731
+    return (yield from aside_job(make, "cell types"))
+
+
+def _close(n_cells: int) -> float:
+    """Return how near the target counts as met: chance alone does not let few cells nearer."""
+    return max(0.006, 1 / np.sqrt(n_cells))
+
+
+def _adapted(coupling: Floats, near: Floats, target: Floats, there: NDArray[np.bool_]) -> Floats:
+    """Attract what is too rare among neighbours, and repel what is too frequent."""
+    wanted = np.log((target + 1e-3) / (near + 1e-3))
+    step = 0.5 * _COUPLING_STEP * (wanted + wanted.T)
+    step[~np.logical_and.outer(there, there)] = 0.0
+    return np.clip(coupling + step, -_STRONGEST, _STRONGEST)
+
+
+class _Field:
+    """Log odds of the types in every stratum, steered towards the wanted numbers.
+
+    A proportional and an integral part; the fewer cells still change, the stronger they pull.
+    """
+
+    def __init__(self, quotas: Quotas, coupling: Floats, n_neighbours: float) -> None:
+        self._quotas = quotas
+        numbers = quotas.numbers
+        shares = numbers / np.maximum(numbers.sum(axis=1, keepdims=True), 1)
+        self._possible = numbers > 0
+        self.there = self._possible.any(axis=0)
+        # Neighbours as mixed as the stratum pull towards its frequent types: taken off beforehand.
+        pull = n_neighbours * shares @ coupling
+        pull -= (pull * shares).sum(axis=1, keepdims=True)
+        self._start = np.log(np.where(self._possible, shares, 1.0)) - pull
+        self._sum, self._now = np.zeros_like(shares), np.zeros_like(shares)
+        self._mixed = 1.0 - float((shares**2).sum(axis=1) @ numbers.sum(axis=1) / numbers.sum())
+
+    def log_odds(self) -> Floats:
+        """Return (n_strata, n_types); what must not be there has -inf."""
+        return np.where(self._possible, self._start + self._sum + self._now, -np.inf)
+
+    def weights(self) -> Floats:
+        """Return (n_strata, n_types) factors of the types' probabilities."""
+        odds = self.log_odds()
+        top = np.where(self._possible.any(axis=1), odds.max(axis=1), 0.0)
+        weights: Floats = np.exp(np.maximum(odds - top[:, None], -700.0))
+        return np.where(self._possible, weights, 0.0)
+
+    def follow(self, labels: Labels, changing: float) -> float:
+        """Take the present numbers in; return the share of the cells that is of a wrong type."""
+        wanted, stratum = self._quotas.numbers, self._quotas.stratum
+        found = np.bincount(stratum * wanted.shape[1] + labels, minlength=wanted.size)
+        off = wanted - found.reshape(wanted.shape)
+        lack = np.log((wanted + 0.5) / (wanted - off + 0.5))
+        gain = float(np.clip(self._mixed / max(changing, 1e-3), 1.0, _MOST_GAIN))
+        summed = self._sum + _INTEGRAL * np.sqrt(gain) * lack
+        self._sum = np.clip(summed, -_STRONGEST_FIELD, _STRONGEST_FIELD)
+        self._now = _PROPORTIONAL * gain * lack
+        return float(np.abs(off).sum() / (2 * wanted.sum()))

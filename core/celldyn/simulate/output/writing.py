@@ -1,0 +1,183 @@
+"""A simulated tissue on disk: a table, a SpatialData, or a folder; whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from celldyn.errors import FileFormatError
+from celldyn.jobs import Job, run, scaled
+from celldyn.persist import atomic_path
+from celldyn.simulate.molecules.parquet import write_transcripts_job
+from celldyn.simulate.molecules.streaming import aside_job
+from celldyn.simulate.output import names
+from celldyn.simulate.output.geoparquet import geoparquet_job, outlines_parquet_job
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from celldyn.simulate.measure.segmentation import Segmentation
+    from celldyn.simulate.simulation import Simulation
+
+CONFIG_FILE, TABLE_FILE = "config.yaml", "table.h5ad"
+
+
+def write_simulation(simulation: Simulation, out: Path | str) -> Path:
+    """Write a simulated tissue; see `write_simulation_job`."""
+    return run(write_simulation_job(simulation, out), bar=False)
+
+
+def write_simulation_job(
+    simulation: Simulation, out: Path | str, *, threads: int | None = None
+) -> Job[Path]:
+    """Write a simulated tissue: what `out` is called says as what.
+
+    Parameters
+    ----------
+    simulation
+        From `simulate_job`.
+    out
+        `*.h5ad` for the table alone; `*.zarr` for a SpatialData; a name without an ending for a
+        folder of `table.h5ad`, `cells.parquet`, `nuclei.parquet` and `transcripts.parquet` (the
+        first two are GeoParquet), `domains.geojson` if there are several domains, `config.yaml`,
+        `spots_<platform>.h5ad`, and `segmentation.h5ad` with `segmented_cells.parquet`.
+    threads
+        How many place molecules and make outlines; by default every core.
+
+    Returns
+    -------
+    The path. Molecules are placed as they are written and never all in memory. What was at
+    `out` stays as it was until all is written, and if the job is closed or fails.
+
+    Raises
+    ------
+    FileFormatError
+        If the name has another ending, or something else is there already.
+    """
+    out = Path(out)
+    match out.suffix.lower():
+        case ".h5ad":
+            yield from _table_job(simulation.adata, out)
+        case ".zarr":
+            _require_free(out, (".zgroup", "zarr.json"))
+            yield from _zarr_job(simulation, out, threads)
+        case "":
+            _require_free(out, (CONFIG_FILE, TABLE_FILE))
+            yield from _folder_job(simulation, out, threads)
+        case other:
+            raise FileFormatError(
+                f"{out.name} ends in {other}, and a simulation is written to .h5ad, .zarr or a "
+                "folder",
+                "give a name that ends in one of them, or in nothing",
+            )
+    return out
+
+
+def _require_free(out: Path, marks: tuple[str, ...]) -> None:
+    """Refuse a place that holds something else: it would be replaced whole."""
+    if out.is_file():
+        raise FileFormatError(f"{out} is a file", "give another name")
+    ours = not out.exists() or not any(out.iterdir())
+    if not ours and not any((out / mark).is_file() for mark in marks):
+        raise FileFormatError(
+            f"{out} is a folder that holds something else than a simulation", "give another name"
+        )
+
+
+def _table_job(adata: AnnData, path: Path) -> Job[Path]:
+    from celldyn.data import write
+
+    return (yield from aside_job(lambda: write(adata, path), "writing", path.name))
+
+
+def _folder_job(simulation: Simulation, out: Path, threads: int | None) -> Job[None]:
+    with atomic_path(out) as draft:
+        draft.mkdir()
+        parts = list(_parts(simulation, draft, threads))
+        for k, part in enumerate(parts):
+            yield from scaled(part, k, len(parts))
+
+
+def _parts(simulation: Simulation, draft: Path, threads: int | None) -> Iterator[Job[Any]]:
+    """Give the jobs that write the files of a folder."""
+    cells, shapes = names.cell_columns(simulation), simulation.shapes
+    inputs = simulation.molecule_inputs()
+    known = [name for name in ("cell_id", "section", "nucleus_area") if name in cells]
+    yield aside_job(lambda: _small_files(simulation, draft), "writing", CONFIG_FILE)
+    yield _table_job(simulation.adata, draft / TABLE_FILE)
+    yield outlines_parquet_job(draft / "cells.parquet", shapes, "cell", cells, threads=threads)
+    yield outlines_parquet_job(
+        draft / "nuclei.parquet", shapes, "nucleus", cells[known], threads=threads
+    )
+    yield write_transcripts_job(draft / "transcripts.parquet", **inputs, threads=threads)
+    for label, adata in simulation.platforms.items():
+        yield _table_job(adata, draft / f"spots_{names.plain(label)}.h5ad")
+    if simulation.segmentation is not None:
+        yield _table_job(simulation.segmentation.table, draft / f"{names.SEGMENTATION}.h5ad")
+        yield _segmented_job(simulation.segmentation, draft / f"{names.SEGMENTED}.parquet")
+
+
+def _segmented_job(found: Segmentation, path: Path) -> Job[int]:
+    import numpy as np
+
+    def geometry(rows: slice) -> Any:  # noqa: ANN401
+        import pyarrow as pa
+        import shapely
+
+        return pa.array(shapely.to_wkb(found.polygons(np.arange(rows.start, rows.stop))))
+
+    columns = found.table.obs.rename_axis("name").reset_index()
+    columns.insert(0, "cell_id", np.arange(len(columns), dtype=np.int32))
+    return (yield from geoparquet_job(path, geometry, columns))
+
+
+def _small_files(simulation: Simulation, draft: Path) -> None:
+    from shapely.geometry import mapping
+
+    simulation.config.to_yaml(draft / CONFIG_FILE)
+    several = simulation.config.n_sections > 1
+    features = [
+        {
+            "type": "Feature",
+            "properties": {"name": name} | ({"section": section} if several else {}),
+            "geometry": mapping(geometry),
+        }
+        for section, name, geometry in names.domain_features(simulation)
+    ]
+    if features:
+        text = json.dumps({"type": "FeatureCollection", "features": features})
+        (draft / f"{names.DOMAINS}.geojson").write_text(text, encoding="utf-8")
+
+
+def _zarr_job(simulation: Simulation, out: Path, threads: int | None) -> Job[None]:
+    with atomic_path(out) as draft:
+        # Beside the draft, in the folder that is removed with it.
+        file = draft.parent / "transcripts.parquet"
+        yield from scaled(
+            write_transcripts_job(file, **simulation.molecule_inputs(), threads=threads), 0, 2
+        )
+        yield from scaled(
+            aside_job(lambda: _write_zarr(simulation, file, draft), "writing", out.name), 1, 2
+        )
+
+
+def _write_zarr(simulation: Simulation, file: Path, draft: Path) -> None:
+    from celldyn.simulate.output.spatial import assemble, lazy_points
+
+    sections = simulation.config.section_names
+    made = assemble(simulation, lambda k: lazy_points(file, sections[k]))
+    with _unsharded():
+        made.write(draft)
+
+
+def _unsharded() -> AbstractContextManager[Any]:
+    """Keep anndata's present layout, and its words about a future one to itself."""
+    import anndata
+
+    if hasattr(anndata.settings, "auto_shard_zarr_v3"):
+        kept: AbstractContextManager[Any] = anndata.settings.override(auto_shard_zarr_v3=False)
+        return kept
+    return nullcontext()
