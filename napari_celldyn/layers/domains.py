@@ -66,6 +66,7 @@ def keep_width(layer: Shapes, pixels_per_unit: float) -> None:
     held = layer.edge_width[0] if layer.nshapes else width
     if not 1 / ZOOM_STEP < width / held < ZOOM_STEP:
         layer.edge_width = [width] * layer.nshapes
+        layer.refresh()  # which setting the width leaves out
 
 
 def _thinned(ring: NDArray[np.floating]) -> NDArray[np.floating]:

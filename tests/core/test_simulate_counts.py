@@ -375,6 +375,8 @@ def test_correlated_counts_of_a_subset_are_those_of_the_whole(table, cells):
     )
     np.testing.assert_array_equal(part.toarray(), whole[pick][:, [30, 2]])
     assert (whole != sample_counts(named, celltype, scale, seed=8).toarray()).any()
+    with pytest.raises(MissingKeyError, match="no column 'gene_type'"):
+        sample_counts(table, celltype, scale, 8, correlation=0.5)
     with pytest.raises(DataError, match=r"correlation of the genes is 1\.5"):
         sample_counts(named, celltype, scale, 8, correlation=1.5)
 

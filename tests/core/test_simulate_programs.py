@@ -18,6 +18,7 @@ from celldyn.simulate.programs import (
     program_block,
     program_loadings,
     program_proportions,
+    program_strata,
     resolve_gene_names,
     sample_counts_program_model,
 )
@@ -194,11 +195,13 @@ def test_alike_cells_have_the_counts_of_the_table_and_of_their_own_means():
     table = build_program_gpar_df(made)
     by_table = sample_counts(table, codes, scale, 5, cell_ids=ids).toarray()
     np.testing.assert_array_equal(counts, by_table)
-    block = program_block(made, codes, scale, 5, ids)
+    block = program_block(made, codes, scale, cell_ids=ids)
     own = run(
         sample_means_job(block, n, table["feature_name"], 5, cell_ids=ids), bar=False
     ).toarray()
     np.testing.assert_array_equal(own, counts)
+    assert program_strata(made, codes, scale).mu.shape == (2, 7)
+    assert program_strata(config(), codes, scale) is None
 
 
 def test_blocks_subset_and_threads_change_nothing(monkeypatch):

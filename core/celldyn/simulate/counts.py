@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from celldyn.errors import DataError
+from celldyn.errors import DataError, MissingKeyError
 from celldyn.jobs import MAX_SILENCE_S, Job, Pace, Progress, run
 from celldyn.simulate.blocks import MeanBlock, MeansDraw, Part, StrataDraw
 from celldyn.simulate.copula import Copula
@@ -130,6 +130,10 @@ def sample_counts_job(
     """Do the work of `sample_counts` block by block; progress counts cells."""
     strata = Strata.of_types(gpar_df, celltype, scale)
     ids = np.arange(strata.n_cells) if cell_ids is None else cell_ids
+    if correlation and "gene_type" not in gpar_df:
+        raise MissingKeyError(
+            "the gene table has no column 'gene_type'", "say which genes are correlated"
+        )
     classes = gpar_df["gene_type"].tolist() if correlation else None
     return (
         yield from sample_strata_job(
@@ -302,4 +306,5 @@ def _copula(
 ) -> Copula | None:
     if correlation == 0.0:
         return None
-    return Copula(correlation, classes or ["all"] * n_genes, n_genes, ids, seed, stage)
+    known = ["all"] * n_genes if classes is None else classes
+    return Copula(correlation, known, n_genes, ids, seed, stage)

@@ -12,8 +12,16 @@ from celldyn.errors import DataError
 from celldyn.jobs import MAX_SILENCE_S, Job, Pace, Progress, run
 from celldyn.simulate.blocks import Part
 from celldyn.simulate.csr_rows import CsrRows, narrowed
+from celldyn.simulate.inversion import Floats
 from celldyn.simulate.parallel import blocks_job
-from celldyn.simulate.streams import mix_in_place, name_ids, spread, stream_key, unit_interval
+from celldyn.simulate.streams import (
+    Bits,
+    mix_in_place,
+    name_ids,
+    spread,
+    stream_key,
+    unit_interval,
+)
 
 STAGE = "zeros"
 _TILE = 1 << 18
@@ -75,35 +83,19 @@ def zero_inflate_job(
     n_cells, n_genes = counts.shape
     genes = spread(name_ids(names))
     ids = np.arange(n_cells) if cell_ids is None else np.asarray(cell_ids)
-    lost = np.asarray(rate, dtype=np.float64)
     if genes.shape != (n_genes,) or ids.shape != (n_cells,):
         raise DataError(
             f"{genes.size} names or cell_ids {ids.shape} do not fit {n_cells} × {n_genes} counts",
             "give one name per gene and one identity per cell",
         )
-    try:
-        lost_at = np.broadcast_to(lost, (n_cells, n_genes))
-    except ValueError:
-        raise DataError(
-            f"a rate of shape {lost.shape} does not fit {n_cells} × {n_genes} counts",
-            "give one, one per gene, or (n_cells, 1)",
-        ) from None
-    if lost.size and not (np.all(lost >= 0) and np.all(lost <= 1)):
-        raise DataError("the rate of zero inflation leaves [0, 1]", "give probabilities")
-    cells = spread(ids.astype(np.uint64), stream_key(seed, stage))
-    start, height = counts.indptr, max(1, _TILE * n_cells // max(counts.nnz, 1))
+    cells, lost = (
+        spread(ids.astype(np.uint64), stream_key(seed, stage)),
+        _rates(rate, counts.shape),
+    )
+    height = max(1, _TILE * n_cells // max(counts.nnz, 1))
 
     def work(k: int) -> Part:
-        rows = slice(k * height, min((k + 1) * height, n_cells))
-        entries = slice(start[rows.start], start[rows.stop])
-        per_row = np.diff(start[rows.start : rows.stop + 1])
-        row, column = np.repeat(np.arange(rows.start, rows.stop), per_row), counts.indices[entries]
-        bits = cells[row] + genes[column]
-        mix_in_place(bits, np.empty_like(bits))
-        kept = np.flatnonzero(unit_interval(bits) >= lost_at[row, column])
-        left = np.bincount(row[kept] - rows.start, minlength=per_row.size).astype(np.int32)
-        count = narrowed(counts.data[entries][kept].astype(np.int64))
-        return Part(left, column[kept].astype(np.int32), count)
+        return _kept(counts, slice(k * height, min((k + 1) * height, n_cells)), cells, genes, lost)
 
     result, pace = CsrRows((n_cells, n_genes), counts.nnz), Pace(MAX_SILENCE_S / 8)
     for step in blocks_job(
@@ -116,3 +108,32 @@ def zero_inflate_job(
         if pace.due():
             yield Progress(stage, min(step.done * height, n_cells), n_cells)
     return result.matrix()
+
+
+def _rates(rate: ArrayLike, shape: tuple[int, int]) -> Floats:
+    lost = np.asarray(rate, dtype=np.float64)
+    if lost.size and not (np.all(lost >= 0) and np.all(lost <= 1)):
+        raise DataError("the rate of zero inflation leaves [0, 1]", "give probabilities")
+    try:
+        return np.broadcast_to(lost, shape)
+    except ValueError:
+        raise DataError(
+            f"a rate of shape {lost.shape} does not fit {shape[0]} × {shape[1]} counts",
+            "give one, one per gene, or (n_cells, 1)",
+        ) from None
+
+
+def _kept(counts: sparse.csr_matrix, rows: slice, cells: Bits, genes: Bits, lost: Floats) -> Part:
+    """Return what is left of some rows."""
+    start = counts.indptr
+    entries, per_row = (
+        slice(start[rows.start], start[rows.stop]),
+        np.diff(start[rows.start : rows.stop + 1]),
+    )
+    row, column = np.repeat(np.arange(rows.start, rows.stop), per_row), counts.indices[entries]
+    bits = cells[row] + genes[column]
+    mix_in_place(bits, np.empty_like(bits))
+    kept = np.flatnonzero(unit_interval(bits) >= lost[row, column])
+    left = np.bincount(row[kept] - rows.start, minlength=per_row.size).astype(np.int32)
+    count = narrowed(counts.data[entries][kept].astype(np.int64))
+    return Part(left, column[kept].astype(np.int32), count)

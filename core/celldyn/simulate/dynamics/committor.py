@@ -55,7 +55,8 @@ def committor_job(
         rows = of.ravel() == k if of.size == len(core) else slice(None)
         result[rows] = _interpolated(axes, on_grid, core[rows])
     result = np.clip(result, 0.0, 1.0)
-    return result / result.sum(axis=1, keepdims=True)
+    result /= result.sum(axis=1, keepdims=True)
+    return result
 
 
 def _axes(potential: Potential) -> list[Floats]:

@@ -20,10 +20,10 @@ _SPACING = 0.2
 class Pitchfork(Potential):
     """A progenitor valley along x that forks in two: the normal form of the pitchfork.
 
-    V = -g x + k (q(y) - r(x) y² / 2), with q = y⁴ / 4 (a parabola beyond |y| = 0.8) and r from -½ to
-    0.36, so that the valley at y = 0 becomes a ridge between valleys at y = ±√r, up to ±0.6. Past
-    x = 2 a wall of ½ · 10 (x - 2)² ends the valleys. Raising a fate adds its height on its side
-    of y = 0.
+    V = -g x + k (q(y) - r(x) y² / 2), with q = y⁴ / 4 (a parabola beyond |y| = 0.8) and r from
+    -½ to 0.36, so that the valley at y = 0 becomes a ridge between valleys at y = ±√r, up to
+    ±0.6. Past x = 2 a wall of ½ · 10 (x - 2)² ends the valleys. Raising a fate adds its height on
+    its side of y = 0.
     """
 
     _FORK = (0.4, 1.6)

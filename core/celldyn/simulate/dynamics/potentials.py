@@ -92,7 +92,8 @@ class Potential(ABC):
 
     def gradient(self, z: ArrayLike, raised: ArrayLike | None = None) -> Floats:
         """Return ∇V, (n, n_dims); parameters as for `value`."""
-        return self.row_gradient(self._rows(z), self.heights(raised)).T
+        gradient: Floats = self.row_gradient(self._rows(z), self.heights(raised)).T
+        return gradient
 
     def row_gradient(self, z: Floats, heights: Floats) -> Floats:
         """Return ∇V for states in columns, (n_dims, n), as loops over time hold them.

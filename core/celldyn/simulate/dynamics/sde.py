@@ -189,7 +189,8 @@ def arrived(potential: Potential, core: Floats) -> NDArray[np.intp]:
 def nearest_fate(potential: Potential, core: Floats) -> NDArray[np.intp]:
     """Return the fate whose terminal is nearest to each state (n_core, n)."""
     gap = (core[None] - potential.core_terminals[:, :, None]) ** 2
-    return gap.sum(axis=1).argmin(axis=0)
+    nearest: NDArray[np.intp] = gap.sum(axis=1).argmin(axis=0)
+    return nearest
 
 
 def longest_steps(potential: Potential, dt: float) -> int:

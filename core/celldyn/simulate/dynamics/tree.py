@@ -68,8 +68,8 @@ class Tree(Potential):
         ends = [branch.end for branch in branches if len(branch.fates) == 1]
         last = {branch.fates[0]: branch.end for branch in branches if len(branch.fates) == 1}
         self.core_terminals = np.array([last[k] for k in range(self.n_fates)])
-        self.core_box = np.array([np.min([*ends, [0, 0]], axis=0), np.max(ends, axis=0)])
-        self.core_box += np.array([[-0.6], [0.6]])
+        corners = np.vstack([self.core_start, *ends])
+        self.core_box = np.array([corners.min(axis=0) - 0.6, corners.max(axis=0) + 0.6])
         self.core_terminals = self._settled(self.core_terminals)
         root, trunk = along[0][1][:1], along[0][1][1:]
         fates = sorted((item for item in along if item[0].startswith("fate")), key=_number)

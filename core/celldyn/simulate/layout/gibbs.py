@@ -110,4 +110,5 @@ class NumpySampler:
     def _neighbours(self, graph: sparse.csr_matrix, labels: Labels) -> NDArray[np.intp]:
         """Return (m, n_types) numbers of neighbours of each type."""
         is_type = (labels[:, None] == np.arange(self.n_types)).astype(np.float32)
-        return (graph @ is_type).astype(np.intp)
+        near: NDArray[np.intp] = (graph @ is_type).astype(np.intp)
+        return near

@@ -17,14 +17,14 @@ _ZERO = np.uint64(spread(0))
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
-def _mixed(bits):  # noqa: ANN001, ANN202
+def _mixed(bits):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     bits = (bits ^ (bits >> np.uint64(30))) * _FIRST
     bits = (bits ^ (bits >> np.uint64(27))) * _SECOND
     return bits ^ (bits >> np.uint64(31))
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def draw(rows, starts, near, labels, stratum, weights, table, key, fresh):  # noqa: ANN001, ANN201
+def draw(rows, starts, near, labels, stratum, weights, table, key, fresh):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """Draw the types of some cells given those of all others.
 
     Parameters
@@ -66,7 +66,7 @@ def draw(rows, starts, near, labels, stratum, weights, table, key, fresh):  # no
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def pairs(starts, near, labels, counts):  # noqa: ANN001, ANN201
+def pairs(starts, near, labels, counts):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """Add up, in (n_types, n_types) `counts`, how often each type has each as a neighbour."""
     for i in range(starts.size - 1):
         for e in range(starts[i], starts[i + 1]):

@@ -36,13 +36,13 @@ def neighbours_job(
     """
     n_cells, k = len(xy), min(n_neighbours, len(xy) - 1)
     if k < 1:
-        return sparse.csr_matrix((n_cells, n_cells), dtype=np.float32)
+        return sparse.csr_matrix(np.zeros((n_cells, n_cells), dtype=np.float32))
     tree = yield from aside_job(lambda: cKDTree(xy, compact_nodes=False), "neighbours")
     chosen = np.empty((n_cells, k), dtype=np.int32)
 
     def search(block: int) -> None:
         rows = np.arange(block * _BLOCK, min((block + 1) * _BLOCK, n_cells))
-        near = tree.query(xy[rows], k=k + 1)[1]
+        near = np.asarray(tree.query(xy[rows], k=k + 1)[1])
         other = near != rows[:, None]
         # Of cells at one place, the search may leave out the cell itself.
         other[other.all(axis=1), -1] = False

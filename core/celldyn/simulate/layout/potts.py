@@ -182,7 +182,7 @@ def _sampler_job(
 
 def _close(n_cells: int) -> float:
     """Return how near the target counts as met: chance alone does not let few cells nearer."""
-    return max(0.006, 1 / np.sqrt(n_cells))
+    return max(0.006, n_cells**-0.5)
 
 
 def _adapted(coupling: Floats, near: Floats, target: Floats, there: NDArray[np.bool_]) -> Floats:
@@ -204,7 +204,7 @@ class _Field:
         numbers = quotas.numbers
         shares = numbers / np.maximum(numbers.sum(axis=1, keepdims=True), 1)
         self._possible = numbers > 0
-        self.there = self._possible.any(axis=0)
+        self.there: NDArray[np.bool_] = np.asarray(self._possible.any(axis=0))
         # Neighbours as mixed as the stratum pull towards its frequent types: taken off beforehand.
         pull = n_neighbours * shares @ coupling
         pull -= (pull * shares).sum(axis=1, keepdims=True)

@@ -23,7 +23,10 @@ def settled(
     seed: int,
     stage: str,
 ) -> Codes:
-    """Flip as few cells as there must be, those whose neighbours mind least.
+    """Flip as few cells as there must be, preferably those whose neighbours mind least.
+
+    Cells are drawn by the odds of the flip, not by its rank: the very cheapest flips would all
+    smooth borders, and shift the shares among neighbours.
 
     Parameters
     ----------
@@ -36,7 +39,7 @@ def settled(
     log_odds, coupling
         (n_strata, n_types) and (n_types, n_types) of the model that the types came from.
     seed, stage
-        The random stream, which decides between cells that mind alike.
+        The random stream.
 
     Returns
     -------
@@ -51,13 +54,14 @@ def settled(
         return types
     ends = np.cumsum(found.ravel())
     order = free[np.argsort(group, kind="stable")]
-    before = types.copy()
+    before, key = types.copy(), stream_key(seed, f"{stage}/settle")
     for stratum, celltype in np.argwhere(excess > 0):
         end = ends[stratum * n_types + celltype]
         cells = order[end - found[stratum, celltype] : end]
         odds = log_odds[stratum] + _neighbours(graph, cells, before, n_types) @ coupling
-        tie = hash_bits(stream_key(seed, f"{stage}/settle"), cells, 0)
-        cost = odds[:, [celltype]] - odds + 1e-6 * unit_interval(tie)[:, None]
+        bits = hash_bits(key, cells[:, None], np.arange(n_types))
+        # Gumbel noise: the least of the sums is drawn in proportion to exp(-cost).
+        cost = odds[:, [celltype]] - odds + np.log(-np.log(unit_interval(bits)))
         for other in np.flatnonzero(excess[stratum] < 0):
             n = int(min(excess[stratum, celltype], -excess[stratum, other]))
             if n == 0:

@@ -80,7 +80,7 @@ def lazy_points(file: Path, section: str) -> Any:  # noqa: ANN401
 
     def read(group: int) -> pd.DataFrame:
         # Opened anew: one handle does not serve several threads.
-        frame = parquet.ParquetFile(file).read_row_group(group).to_pandas()
+        frame: pd.DataFrame = parquet.ParquetFile(file).read_row_group(group).to_pandas()
         here = frame["section"] == section
         return frame if here.all() else frame[here].reset_index(drop=True)
 
@@ -125,13 +125,13 @@ def _domains(simulation: Simulation) -> dict[str, Any]:
     return made
 
 
-def _instances(simulation: Simulation) -> tuple[pd.Categorical, Any, str]:
+def _instances(simulation: Simulation) -> tuple[pd.Categorical[str], Any, str]:
     """Return of each cell the element of its outline, what it is called there, and the key."""
     regions = _regions(simulation, simulation.cells["section"], names.CELLS)
     return regions, simulation.cells[CELL_ID].to_numpy(), CELL_ID
 
 
-def _regions(simulation: Simulation, section: Any, name: str) -> pd.Categorical:  # noqa: ANN401
+def _regions(simulation: Simulation, section: pd.Series, name: str) -> pd.Categorical[str]:
     categories = [
         names.element(simulation, each, name) for each in simulation.config.section_names
     ]
@@ -142,7 +142,8 @@ def _regions(simulation: Simulation, section: Any, name: str) -> pd.Categorical:
 def _sections(simulation: Simulation, adata: AnnData) -> pd.Series:
     """Return the section of each row of a platform's table; it is not told where there is one."""
     if "section" in adata.obs:
-        return adata.obs["section"]
+        told: pd.Series = adata.obs["section"]
+        return told
     only = pd.Categorical(
         [simulation.config.section_names[0]] * adata.n_obs, simulation.config.section_names
     )

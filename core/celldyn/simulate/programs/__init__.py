@@ -16,6 +16,7 @@ from celldyn.simulate.programs.checks import check
 from celldyn.simulate.programs.counts import (
     build_program_gpar_df,
     program_block,
+    program_strata,
     sample_counts_program_model,
     sample_program_job,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "program_loadings",
     "program_names",
     "program_proportions",
+    "program_strata",
     "resolve_gene_names",
     "resolve_genes",
     "sample_counts_program_model",

@@ -46,32 +46,48 @@ def build_program_gpar_df(config: SimulationConfig) -> pd.DataFrame:
 
 
 def program_block(
-    config: SimulationConfig,
-    celltype_codes: ArrayLike,
-    scale: ArrayLike,
-    seed: int,
-    cell_ids: ArrayLike,
+    config: SimulationConfig, celltype_codes: ArrayLike, scale: ArrayLike, *, cell_ids: ArrayLike
 ) -> MeanBlock:
     """Return what gives `sample_means_job` the means and inverse dispersions of some cells.
 
     Parameters
     ----------
-    config, celltype_codes, seed, cell_ids
-        See `program_activations`.
+    config
+        Programs, cell types and seed.
+    celltype_codes
+        (n,) positions among `celltype_names`.
     scale
-        (n,) size factors: the mean is mu* s; theta is that of mu*.
+        (n,) size factors: the mean is mu* s, and theta is that of mu*.
+    cell_ids
+        (n,) integer identities, which fix the activations.
     """
     codes, ids = np.asarray(celltype_codes), np.asarray(cell_ids)
     factors, loadings = np.asarray(scale, dtype=np.float64), program_loadings(config)
 
     def block(rows: slice) -> tuple[Floats, Floats]:
-        activations = program_activations(config, codes[rows], seed, ids[rows])
+        activations = program_activations(config, codes[rows], config.seed, ids[rows])
         means = _means(config, loadings, activations)
         theta = _theta(config, means)
         means *= factors[rows, None]
         return means, theta
 
     return block
+
+
+def program_strata(
+    config: SimulationConfig, celltype_codes: ArrayLike, scale: ArrayLike
+) -> Strata | None:
+    """Return the cell types as strata, where their cells are alike but for their size.
+
+    They give the counts that `program_block` gives, in a fraction of the time. None where an
+    activation varies between the cells of a type.
+    """
+    activations, sds = mean_activations(config)
+    if sds.any():
+        return None
+    means = _means(config, program_loadings(config), activations)
+    theta = np.broadcast_to(_theta(config, means), means.shape)
+    return Strata(means, theta, np.asarray(celltype_codes), np.asarray(scale))
 
 
 def sample_counts_program_model(
@@ -129,7 +145,6 @@ def sample_program_job(
         )
     factors = np.broadcast_to(factors, codes.shape)
     names, kinds = resolve_genes(config)
-    activations, sds = mean_activations(config)
     common: dict[str, Any] = {
         "cell_ids": ids,
         "stage": stage,
@@ -137,12 +152,10 @@ def sample_program_job(
         "classes": kinds,
         "threads": threads,
     }
-    if not sds.any():
-        means = _means(config, program_loadings(config), activations)
-        theta = np.broadcast_to(_theta(config, means), means.shape)
-        strata = Strata(means, theta, codes, factors)
+    strata = program_strata(config, codes, factors)
+    if strata is not None:
         return (yield from sample_strata_job(strata, names, config.seed, **common))
-    block = program_block(config, codes, factors, config.seed, ids)
+    block = program_block(config, codes, factors, cell_ids=ids)
     return (yield from sample_means_job(block, codes.size, names, config.seed, **common))
 
 

@@ -59,9 +59,7 @@ class DynamicsSpec(Config):
         known = set(self.gene_names)
         for gene, factor in self.knockouts.items():
             if gene not in known:
-                raise ValueError(
-                    f"knockouts: {gene!r} is none of dyn_0 to dyn_{self.n_genes - 1}"
-                )
+                raise ValueError(f"knockouts: {gene!r} is none of dyn_0 to dyn_{self.n_genes - 1}")
             if factor < 0:
                 raise ValueError(f"knockouts: the factor of {gene!r} must be at least 0")
         return self
