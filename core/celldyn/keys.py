@@ -75,6 +75,10 @@ TRUTH_SPILL = Key(
     "simulate",
     "(n_obs, n_obs) share of a cell's molecules in its neighbours",
 )
+TRUTH_COMPOSITION = Key(
+    "obsm", "truth_composition", "simulate", "(n_spots, n_types) true shares of the cell types"
+)
+PLATFORM = Key("uns", "platform", "simulate", "of a platform's table: kind, name, shape, size_um")
 SPLICED = Key("layers", "spliced", "simulate", "(n_obs, n_vars) spliced counts")
 UNSPLICED = Key("layers", "unspliced", "simulate", "(n_obs, n_vars) unspliced counts")
 
@@ -122,6 +126,8 @@ TABLE: tuple[Key, ...] = (
     TRUTH_AMBIENT,
     TRUTH_STEP,
     TRUTH_SPILL,
+    TRUTH_COMPOSITION,
+    PLATFORM,
     SPLICED,
     UNSPLICED,
     BETAS,

@@ -23,13 +23,19 @@ LINE_PIXELS = 2.5
 ZOOM_STEP = 1.4
 
 
-def domains_layer(domains: Mapping[str, Any], **options: Any) -> Shapes:  # noqa: ANN401
+def domains_layer(
+    domains: Mapping[str, Any],
+    ink: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0),
+    **options: Any,  # noqa: ANN401
+) -> Shapes:
     """Return a layer of named outlines.
 
     Parameters
     ----------
     domains
         Name to shapely polygon or multipolygon, in the coordinates of the cells as drawn.
+    ink
+        Colour of the names.
     options
         Passed on to `napari.layers.Shapes`.
     """
@@ -53,7 +59,8 @@ def domains_layer(domains: Mapping[str, Any], **options: Any) -> Shapes:  # noqa
         edge_color=colours[of] if rings else "white",
         face_color=faces if rings else "transparent",
         features={"domain": [names[k] for k in of], "label": labels},
-        text={"string": "{label}", "size": 11, "color": colours[of]} if rings else None,
+        text={"string": "{label}", "size": 14, "color": np.array(ink)} if rings else None,
+        opacity=0.95,
         **options,
     )
     layer.editable = False

@@ -114,7 +114,7 @@ class ElementsCanvas:
         self._colours = TissueColours(tissue)
         self._follower = ViewFollower(viewer, self._meshes)
         self._follower.drawn.connect(self._on_drawn)
-        self._follower.settled.connect(self.settled.emit)
+        self._follower.settled.connect(self._on_settled)
         tissue.shown_changed.connect(self.recolour)
         viewer.layers.events.removed.connect(self._on_removed)
 
@@ -152,8 +152,10 @@ class ElementsCanvas:
 
     def draw_domains(self, shown: Shown, domains: dict[str, Any]) -> None:
         """Put named outlines on the canvas."""
-        self._add(shown, domains_layer(domains, **self._options(shown)))
-        self._on_drawn()
+        ink = self._colours.ink(self.viewer)
+        self._add(shown, domains_layer(domains, ink, **self._options(shown)))
+        self._on_settled()
+        self.changed.emit()
 
     def remove(self, shown: Shown) -> None:
         """Take the layer of an element away."""
@@ -220,10 +222,13 @@ class ElementsCanvas:
         if bearer is not None and bearer.mesh is not None and bearer.mesh.drawn is not None:
             here = bearer.mesh.layer.visible and bearer.mesh.drawn.n_shown > 0
         self._colours.stand_in(here=here)
+        self.changed.emit()
+
+    def _on_settled(self) -> None:
         for shown in self.shown.values():
             if isinstance(shown.layer, Shapes):
                 keep_width(shown.layer, self.viewer.scene.camera.zoom)
-        self.changed.emit()
+        self.settled.emit()
 
     def _on_visible(self, _event: Event) -> None:
         self._follower.soon()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 from qtpy.QtCore import QTimer
@@ -55,9 +55,8 @@ class ViewFollower:
 
     def now(self) -> None:
         """Bring every mesh in step at once."""
-        for mesh in self._meshes():
-            mesh.follow()
-        self.drawn.emit()
+        if any([mesh.follow() for mesh in self._meshes()]):
+            self.drawn.emit()
 
     def soon(self) -> None:
         """Bring every mesh in step at the next turns of the event loop."""
@@ -72,7 +71,7 @@ class ViewFollower:
         for emitter in self._emitters():
             emitter.disconnect(self._on_move)
 
-    def _emitters(self) -> list:  # type: ignore[type-arg]
+    def _emitters(self) -> list[Any]:
         camera = self._viewer.scene.camera.events
         return [camera.center, camera.zoom, camera.angles, self._viewer.canvas.events.size,
                 self._viewer.dims.events.ndisplay]  # fmt: skip
@@ -87,7 +86,7 @@ class ViewFollower:
         while self._todo:
             mesh = self._todo.pop()
             if mesh in known and mesh.follow():
+                self.drawn.emit()
                 break
-        self.drawn.emit()
         if self._todo:
             QTimer.singleShot(0, self._on_time)

@@ -13,6 +13,7 @@ from celldyn.simulate.parallel import blocks_job
 
 _NODES = {1: 4001, 2: 60_000}
 """Nodes of the grid by number of shaped dimensions: a solve of half a second, some 100 MB."""
+_BLOCK = 8192
 _FEW = 1e-3
 """Below this argument Bernoulli's function is its series."""
 
@@ -50,12 +51,14 @@ def committor_job(
         lambda k: _solve(potential, axes, sigma, kinds[k]), len(kinds), "fate probabilities"
     )
     core = np.asarray(z, dtype=np.float64)[:, : potential.n_core]
+    kind = of.ravel() if np.ndim(heights) == 2 else np.zeros(len(core), dtype=np.intp)
     result = np.empty((len(core), potential.n_fates))
-    for k, on_grid in enumerate(solved):
-        rows = of.ravel() == k if of.size == len(core) else slice(None)
-        result[rows] = _interpolated(axes, on_grid, core[rows])
-    result = np.clip(result, 0.0, 1.0)
-    result /= result.sum(axis=1, keepdims=True)
+
+    def read(block: int) -> None:
+        rows = slice(block * _BLOCK, (block + 1) * _BLOCK)
+        result[rows] = _interpolated(axes, solved, kind[rows], core[rows])
+
+    yield from blocks_job(read, -(-len(core) // _BLOCK), "fate probabilities")
     return result
 
 
@@ -111,10 +114,18 @@ def _bernoulli(u: Floats) -> Floats:
     return np.where(np.abs(u) < _FEW, series, safe / np.expm1(safe))
 
 
-def _interpolated(axes: list[Floats], on_grid: Floats, core: Floats) -> Floats:
+def _interpolated(
+    axes: list[Floats], solved: list[Floats], kind: NDArray[np.intp], core: Floats
+) -> Floats:
+    """Return rows that sum to 1, linear between the nodes of each cell's own solution."""
     from scipy.interpolate import RegularGridInterpolator
 
     low = [axis[0] for axis in axes]
     high = [axis[-1] for axis in axes]
-    values: Floats = RegularGridInterpolator(axes, on_grid)(np.clip(core, low, high))
+    values = np.empty((len(core), solved[0].shape[-1]))
+    for k in np.unique(kind):
+        here = kind == k
+        values[here] = RegularGridInterpolator(axes, solved[k])(np.clip(core[here], low, high))
+    values = np.clip(values, 0.0, 1.0)
+    values /= values.sum(axis=1, keepdims=True)
     return values

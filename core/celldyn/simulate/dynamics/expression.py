@@ -70,7 +70,8 @@ class GeneProgram:
         first_fate = len(potential.state_names) - spec.n_fates
         for row, fate in enumerate(spec.drivers.values()):
             mine = potential.landmark_states == first_fate + fate
-            chance[row] = np.concatenate([[_DRIVER_BIAS], np.zeros(n_dims), _DRIVER * mine])
+            read = _DRIVER * mine * np.exp(0.2 * chance[row, 1 + n_dims :])
+            chance[row] = np.concatenate([[_DRIVER_BIAS], np.zeros(n_dims), read])
         program = cls(centres, width, chance[:, 1:], chance[:, 0], np.ones(len(ids)))
         along = np.zeros((len(centres), n_dims))
         along[:, : potential.n_core] = centres

@@ -102,7 +102,8 @@ class Potential(ABC):
         """
         if z.shape[1] == 1:
             # numpy sums a single column in another order than the columns of a wide array.
-            return self.row_gradient(np.repeat(z, 2, axis=1), heights)[:, :1]
+            twice: Floats = self.row_gradient(np.repeat(z, 2, axis=1), heights)
+            return twice[:, :1]
         core = self.core_gradient(z[: self.n_core], heights)
         if self.n_dims == self.n_core:
             return core
@@ -122,7 +123,7 @@ class Potential(ABC):
     @property
     def start(self) -> Floats:
         """(n_dims,) the root, where every cell starts."""
-        return self._padded(self.core_start[None])[0]
+        return self._padded(self.core_start[None]).ravel()
 
     @property
     def terminals(self) -> Floats:

@@ -17,6 +17,7 @@ from celldyn.simulate.dynamics.expression import GeneProgram
 from celldyn.simulate.dynamics.potentials import Floats, Potential, make_potential
 from celldyn.simulate.dynamics.rollouts import rollouts_job
 from celldyn.simulate.dynamics.sde import Walkers, evolve_job, fates_reached_job, time_step
+from celldyn.simulate.parallel import blocks_job
 from celldyn.simulate.streams import hash_bits, stream_key, unit_interval
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _LEAST_SIGMA = 0.05
 """Below this noise the grid's own would tell, and runs take its place."""
 _RUNS = 64
+_BLOCK = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,7 @@ def dynamics_job(
     now = yield from evolve_job(landscape, start, time, spec.sigma, seed, dt=dt, threads=threads)
     fate = yield from fates_reached_job(landscape, now, spec.sigma, seed, dt=dt, threads=threads)
     fates = yield from fate_odds_job(spec, landscape, now, seed, fate=fate, threads=threads)
+    potential, velocity, state = yield from _landscape_job(landscape, now, threads)
     perturbed = np.zeros(n_cells, dtype=bool)
     if perturbation is not None:
         perturbed[perturbation.rows(obs)] = True
@@ -164,11 +167,11 @@ def dynamics_job(
         cell_ids=ids,
         time=time,
         z=now.z,
-        potential=landscape.value(now.z, raised),
-        velocity=-landscape.gradient(now.z, raised),
+        potential=potential,
+        velocity=velocity,
         fate=fate,
         fates=fates,
-        state=landscape.state_of(now.z),
+        state=state,
         raised=raised,
         perturbation=perturbation,
         perturbed=perturbed,
@@ -237,6 +240,25 @@ def fate_shift_job(
         spec, dynamics.landscape, walkers, dynamics.seed, threads=threads
     )
     return odds - dynamics.fates
+
+
+def _landscape_job(
+    landscape: Potential, walkers: Walkers, threads: int | None
+) -> Job[tuple[Floats, Floats, NDArray[np.intp]]]:
+    """Return V, -∇V and the state at every cell, block by block."""
+    n = len(walkers.z)
+
+    def work(block: int) -> tuple[Floats, Floats, NDArray[np.intp]]:
+        part = walkers.take(np.arange(block * _BLOCK, min((block + 1) * _BLOCK, n)))
+        slope = landscape.gradient(part.z, part.raised)
+        return landscape.value(part.z, part.raised), -slope, landscape.state_of(part.z)
+
+    n_blocks = -(-n // _BLOCK)
+    parts = yield from blocks_job(work, n_blocks, "landscape", threads=threads)
+    if not parts:
+        return np.zeros(0), walkers.z, np.zeros(0, dtype=np.intp)
+    value, velocity, state = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return value, velocity, state
 
 
 def _rows(raised: Floats, n: int) -> Floats:

@@ -28,11 +28,6 @@ from celldyn.simulate.specs import PlatformSpec
 if TYPE_CHECKING:
     from anndata import AnnData
 
-COMPOSITION = "truth_composition"
-"""Key in obsm of the true shares of cell types."""
-PLATFORM = "platform"
-"""Key in uns of what the platform is."""
-
 _BEAD_GAP = 1.1
 """Pitch of a bead array over the beads' diameter: about three quarters of the area is bead."""
 _UNIT = {"visium": "spot", "visium_hd": "bin", "slideseq": "bead"}
@@ -125,7 +120,7 @@ def spot_polygons(adata: AnnData) -> NDArray[Any]:
     """
     import shapely
 
-    shape = adata.uns.get(PLATFORM, {}).get("shape")
+    shape = adata.uns.get(keys.PLATFORM(), {}).get("shape")
     centre = np.asarray(adata.obsm[keys.SPATIAL()], dtype=np.float64)
     if shape not in ("disc", "square"):
         raise DataError(
@@ -227,11 +222,14 @@ def _table(sight: Sight, seen: Seen, counts: sparse.csr_matrix, rows: _Rows) -> 
         X=counts.astype(np.float32),
         obs=pd.DataFrame(rows.obs | ({"section": rows.section} if several else {}), index=names),
         var=pd.DataFrame(index=pd.Index(np.array(sight.panel, dtype=object))),
-        obsm={keys.SPATIAL(): rows.xy, COMPOSITION: _composition(sight, seen, rows.site, names)},
+        obsm={
+            keys.SPATIAL(): rows.xy,
+            keys.TRUTH_COMPOSITION(): _composition(sight, seen, rows.site, names),
+        },
     )
     set_unit(adata, 1.0)
     set_section_key(adata, "section" if several else None)
-    adata.uns[PLATFORM] = {
+    adata.uns[keys.PLATFORM()] = {
         "kind": sight.spec.kind,
         "name": sight.spec.label,
         "shape": rows.shape,

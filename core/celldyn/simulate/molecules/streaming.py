@@ -75,6 +75,7 @@ def aside_job(work: Callable[[], T], stage: str, message: str = "") -> Job[T]:
 
     Closing the job waits for the work: what it has in hand cannot be taken from it.
     """
+    yield Progress(stage, message=message)
     pool = ThreadPoolExecutor(1, thread_name_prefix="celldyn-aside")
     try:
         future = pool.submit(work)

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 REGION = "region"
 
 
-def annotating(adata: AnnData, region: pd.Categorical[str], instance: ArrayLike, key: str) -> AnnData:
+def annotating(
+    adata: AnnData, region: pd.Categorical[str], instance: ArrayLike, key: str
+) -> AnnData:
     """Return a table that annotates outlines, sharing the arrays of the one given.
 
     Parameters

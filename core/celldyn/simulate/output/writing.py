@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from celldyn.data.writing import check_target
 from celldyn.errors import FileFormatError
 from celldyn.jobs import Job, run, scaled
 from celldyn.persist import atomic_path
@@ -60,6 +61,7 @@ def write_simulation_job(
     out = Path(out)
     match out.suffix.lower():
         case ".h5ad":
+            check_target(out)
             yield from _table_job(simulation.adata, out)
         case ".zarr":
             _require_free(out, (".zgroup", "zarr.json"))
@@ -87,10 +89,12 @@ def _require_free(out: Path, marks: tuple[str, ...]) -> None:
         )
 
 
-def _table_job(adata: AnnData, path: Path) -> Job[Path]:
+def _table_job(adata: AnnData, path: Path) -> Job[None]:
     from celldyn.data import write
 
-    return (yield from aside_job(lambda: write(adata, path), "writing", path.name))
+    # A draft of our own: the thread that writes cannot be stopped, but what it made can be left.
+    with atomic_path(path) as draft:
+        yield from aside_job(lambda: write(adata, draft), "writing", path.name)
 
 
 def _folder_job(simulation: Simulation, out: Path, threads: int | None) -> Job[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from celldyn.simulate.presets.common import Composition, blend, canvas, morphology
@@ -15,10 +16,12 @@ _CRYPT: Composition = {
 }
 _AROUND: Composition = {"Fibroblast": 0.62, "Immune": 0.38}
 
-_PITCH_UM = 150.0
-"""From one crypt to the next."""
-_MOST = 30
-"""Beyond so many crypts in a row they grow with the canvas instead."""
+_PITCH_UM, _ROW_UM = 112.0, 450.0
+"""From one crypt to the next, and from one row of them to the next."""
+_MOST = 150
+"""Beyond so many crypts they grow with the canvas instead."""
+_DEPTH, _WIDTH, _WALL = 0.62, 0.66, 0.3
+"""Depth over the row's height, width over the pitch, wall over the width."""
 
 _NUCLEI = {
     "Stem": morphology(38.0, 1.6, orientation_mode="radial"),
@@ -31,20 +34,19 @@ _NUCLEI = {
 
 
 def values(n_cells: int) -> dict[str, Any]:
-    """Return a row of crypts; a cell's true time follows its height in the tissue."""
+    """Return rows of crypts, open to the top; a cell's true time follows its height."""
     width, height = canvas(n_cells, 150.0, aspect=1.5)
-    n_crypts = min(max(round(width / _PITCH_UM), 1), _MOST)
-    pitch = width / n_crypts
-    depth, breadth = 0.72 * height, 0.55 * pitch
+    columns, rows = _grid(width, height)
+    pitch, row_um = width / columns, height / rows
+    breadth, depth = _WIDTH * pitch, _DEPTH * row_um
     spec = {
         "name": "crypt",
         "pattern": "crypt",
         "composition": dict(_CRYPT),
         "size_um": round(depth, 1),
         "shape": round(min(breadth / depth, 1.0), 3),
-        "orientation": 90.0,
     }
-    share = breadth * depth * n_crypts / (width * height)
+    share = _WIDTH * _DEPTH * (1.0 - (1.0 - 2.0 * _WALL) ** 2)  # of the canvas, lumens left out
     return {
         "canvas_size": (width, height),
         "min_distance_um": 5.5,
@@ -56,10 +58,24 @@ def values(n_cells: int) -> dict[str, Any]:
         "celltype_proportion": blend([(share, _CRYPT), (1.0 - share, _AROUND)], _TYPES),
         "domain_labels": ["mucosa"],
         "prototypes": [
-            {"spec": spec, "x": round((k + 0.5) * pitch, 1), "y": round(0.5 * height, 1)}
-            for k in range(n_crypts)
+            {
+                "spec": spec,
+                "x": round((column + 0.5) * pitch, 1),
+                "y": round((row + 0.5) * row_um, 1),
+            }
+            for row in range(rows)
+            for column in range(columns)
         ],
         "default_morphology": morphology(40.0),
         "celltype_morphology": _NUCLEI,
         "dynamics": {"potential": "tree", "n_fates": 2, "time_from": "y", "n_genes": 40},
     }
+
+
+def _grid(width: float, height: float) -> tuple[int, int]:
+    """Return columns and rows of crypts: of natural size, or fewer and larger ones."""
+    larger = max(1.0, math.sqrt(width / _PITCH_UM * height / _ROW_UM / _MOST))
+    return (
+        max(1, round(width / (_PITCH_UM * larger))),
+        max(1, round(height / (_ROW_UM * larger))),
+    )
