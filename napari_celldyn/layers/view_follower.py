@@ -53,11 +53,6 @@ class ViewFollower:
         for emitter in self._emitters():
             emitter.connect(self._on_move)
 
-    def now(self) -> None:
-        """Bring every mesh in step at once."""
-        if any([mesh.follow() for mesh in self._meshes()]):
-            self.drawn.emit()
-
     def soon(self) -> None:
         """Bring every mesh in step at the next turns of the event loop."""
         if not self._timer.isActive():

@@ -13,7 +13,7 @@ import pytest
 import shapely
 
 from celldyn import data
-from celldyn.data import Placing, Polygons, RadialPolygons
+from celldyn.data import Placing, Polygons, RadialPolygons, elements_parquet
 from celldyn.data.elements_molecules import molecules_of_frame
 from celldyn.data.elements_thinning import scattered
 from celldyn.data.elements_transform import global_affine
@@ -193,7 +193,8 @@ def test_reading_outlines_and_molecules_loads_no_spatialdata(store):
     script = (
         "import sys; from pathlib import Path; from celldyn import data; import anndata as ad;"
         f"path = Path({str(store)!r}); adata = ad.AnnData();"
-        "[data.read_outlines(s) for s in data.element_sources(adata, path) if s.kind == 'outlines'];"
+        "found = data.element_sources(adata, path);"
+        "[data.read_outlines(item) for item in found if item.kind == 'outlines'];"
         "data.read_molecules(path);"
         "print(sorted({'spatialdata', 'geopandas', 'torch', 'matplotlib'} & set(sys.modules)))"
     )
@@ -329,16 +330,18 @@ def test_what_is_no_table_of_molecules_is_a_sentence(tmp_path):
         data.read_molecules(tmp_path / "good.parquet", limit=0)
 
 
-def test_a_file_that_claims_more_than_it_holds_is_refused(tmp_path):
+def test_a_file_that_claims_more_than_it_holds_is_refused(tmp_path, monkeypatch):
     import pyarrow as pa
     from pyarrow import parquet
 
-    n = 40_000_000  # 320 MB of zeros that pack into a few kB
+    monkeypatch.setattr(elements_parquet, "FREE_BYTES", 1 << 20)
+    n = 4_000_000  # zeros that pack into a few kB
     zeros = pa.array(np.zeros(n, np.float32))
     codes = pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int8)), ["Actb"])
     held = pa.table({"x": zeros, "y": zeros, "feature_name": codes})
-    parquet.write_table(held, tmp_path / "t.parquet", compression="zstd")
-    with pytest.raises(FileFormatError, match="claims 40,000,000 rows"):
+    few = {"row_group_size": n, "max_rows_per_page": n, "data_page_size": 1 << 30}
+    parquet.write_table(held, tmp_path / "t.parquet", compression="zstd", **few)
+    with pytest.raises(FileFormatError, match="claims 4,000,000 rows"):
         data.read_molecules(tmp_path / "t.parquet")
 
 

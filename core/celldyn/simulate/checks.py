@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from celldyn.simulate.genes import gene_names, marker_rows
+from celldyn.simulate.genes import check_gene_labels, gene_names, marker_rows
 from celldyn.simulate.layout.points import n_sites
 from celldyn.simulate.specs import PRIOR_NAMES, topological
 
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from celldyn.simulate.config import SimulationConfig
 
 _SUM_TOLERANCE = 1e-6
+
+
+def _programs(config: SimulationConfig) -> None:
+    from celldyn.simulate import programs
+
+    programs.check(config)
 
 
 def _gene_numbers(config: SimulationConfig) -> None:
@@ -157,6 +163,8 @@ def _parts(config: SimulationConfig) -> None:
 
 
 ALL: tuple[Callable[[SimulationConfig], None], ...] = (
+    _programs,
+    check_gene_labels,
     _gene_numbers,
     _labels,
     _proportions,

@@ -90,6 +90,12 @@ class SimulationConfig(MeasurementParameters, CellParameters, GeneParameters, La
     @property
     def proportions(self) -> NDArray[np.float64]:
         """(n_celltype,) shares of the cell types, summing to 1."""
+        if self.celltype_proportion is None:
+            from celldyn.simulate.programs import program_proportions
+
+            given = program_proportions(self)
+            if given is not None:
+                return np.array(given) / sum(given)
         return self.shares_of(self.celltype_names)
 
     def summary(self) -> str:

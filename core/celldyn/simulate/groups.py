@@ -100,11 +100,12 @@ def table_group(
     classes = genes["gene_type"].tolist() if config.gene_correlation else None
     scale = cells["scale"].to_numpy()
     if config.expression_model == "programs":
-        from celldyn.simulate.programs import program_block
+        from celldyn.simulate.programs import program_block, program_strata
 
         codes = cells["celltype"].cat.codes.to_numpy()
         block = program_block(config, codes, scale, cell_ids=cells["cell_id"].to_numpy())
-        return GeneGroup(names, block, None, config.gene_correlation, classes)
+        alike = program_strata(config, codes, scale)
+        return GeneGroup(names, block, alike, config.gene_correlation, classes)
     strata = Strata.of_types(genes, cells["celltype"], scale)
     block = strata_block(strata.mu, strata.theta, strata.of, strata.scale)
     return GeneGroup(names, block, strata, config.gene_correlation, classes)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from celldyn import keys
 from celldyn.simulate.output import names
-from celldyn.simulate.output.tables import annotating
+from celldyn.simulate.output.tables import Labels, annotating
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -125,13 +125,13 @@ def _domains(simulation: Simulation) -> dict[str, Any]:
     return made
 
 
-def _instances(simulation: Simulation) -> tuple[pd.Categorical[str], Any, str]:
+def _instances(simulation: Simulation) -> tuple[Labels, Any, str]:
     """Return of each cell the element of its outline, what it is called there, and the key."""
     regions = _regions(simulation, simulation.cells["section"], names.CELLS)
     return regions, simulation.cells[CELL_ID].to_numpy(), CELL_ID
 
 
-def _regions(simulation: Simulation, section: pd.Series, name: str) -> pd.Categorical[str]:
+def _regions(simulation: Simulation, section: pd.Series, name: str) -> Labels:
     categories = [
         names.element(simulation, each, name) for each in simulation.config.section_names
     ]

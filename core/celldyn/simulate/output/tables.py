@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+Labels: TypeAlias = "pd.Categorical[str]"
 
 REGION = "region"
 

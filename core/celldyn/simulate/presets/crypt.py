@@ -8,20 +8,16 @@ from typing import Any
 from celldyn.simulate.presets.common import Composition, blend, canvas, morphology
 
 _TYPES = ["Stem", "Transit amplifying", "Enterocyte", "Goblet", "Fibroblast", "Immune"]
-_CRYPT: Composition = {
-    "Stem": 0.16,
-    "Transit amplifying": 0.34,
-    "Enterocyte": 0.34,
-    "Goblet": 0.16,
-}
+_NICHE: Composition = {"Stem": 0.85, "Transit amplifying": 0.15}
+_WALLS: Composition = {"Transit amplifying": 0.40, "Enterocyte": 0.42, "Goblet": 0.18}
 _AROUND: Composition = {"Fibroblast": 0.62, "Immune": 0.38}
 
 _PITCH_UM, _ROW_UM = 112.0, 450.0
 """From one crypt to the next, and from one row of them to the next."""
-_MOST = 150
+_MOST = 100
 """Beyond so many crypts they grow with the canvas instead."""
-_DEPTH, _WIDTH, _WALL = 0.62, 0.66, 0.3
-"""Depth over the row's height, width over the pitch, wall over the width."""
+_DEPTH, _WIDTH, _WALL, _BASE = 0.62, 0.66, 0.3, 0.4
+"""Depth over the row's height, width over the pitch; wall, and niche's radius, over the width."""
 
 _NUCLEI = {
     "Stem": morphology(38.0, 1.6, orientation_mode="radial"),
@@ -34,19 +30,29 @@ _NUCLEI = {
 
 
 def values(n_cells: int) -> dict[str, Any]:
-    """Return rows of crypts, open to the top; a cell's true time follows its height."""
+    """Return rows of crypts, open to the bottom; a cell's true time grows from base to mouth."""
     width, height = canvas(n_cells, 150.0, aspect=1.5)
     columns, rows = _grid(width, height)
     pitch, row_um = width / columns, height / rows
     breadth, depth = _WIDTH * pitch, _DEPTH * row_um
-    spec = {
-        "name": "crypt",
-        "pattern": "crypt",
-        "composition": dict(_CRYPT),
-        "size_um": round(depth, 1),
-        "shape": round(min(breadth / depth, 1.0), 3),
-    }
-    share = _WIDTH * _DEPTH * (1.0 - (1.0 - 2.0 * _WALL) ** 2)  # of the canvas, lumens left out
+    niche = {"name": "stem niche", "composition": dict(_NICHE), "shape": 0.1,
+             "size_um": round(_BASE * breadth, 1)}  # fmt: skip
+    walls = {"name": "crypt", "pattern": "crypt", "composition": dict(_WALLS),
+             "size_um": round(depth, 1), "orientation": 180.0,
+             "shape": round(min(breadth / depth, 1.0), 3)}  # fmt: skip
+    structures: list[dict[str, Any]] = []
+    for row in range(rows):
+        for column in range(columns):
+            x, y = (column + 0.5) * pitch, (row + 0.5) * row_um
+            base = y - 0.5 * depth + _BASE * breadth
+            structures += [
+                {"spec": niche, "x": round(x, 1), "y": round(base, 1)},
+                {"spec": walls, "x": round(x, 1), "y": round(y, 1)},
+            ]
+    of_niches = math.pi * (_BASE * breadth) ** 2 / (pitch * row_um)
+    of_walls = _WIDTH * _DEPTH * (1.0 - (1.0 - 2.0 * _WALL) ** 2) - of_niches
+    around = 1.0 - of_walls - of_niches - _WIDTH * _DEPTH * (1.0 - 2.0 * _WALL) ** 2
+    shares = [(of_niches, _NICHE), (of_walls, _WALLS), (around, _AROUND)]
     return {
         "canvas_size": (width, height),
         "min_distance_um": 5.5,
@@ -55,17 +61,9 @@ def values(n_cells: int) -> dict[str, Any]:
         "n_markers": 20,
         "marker_mu": 1.6,
         "celltype_labels": _TYPES,
-        "celltype_proportion": blend([(share, _CRYPT), (1.0 - share, _AROUND)], _TYPES),
+        "celltype_proportion": blend(shares, _TYPES),
         "domain_labels": ["mucosa"],
-        "prototypes": [
-            {
-                "spec": spec,
-                "x": round((column + 0.5) * pitch, 1),
-                "y": round((row + 0.5) * row_um, 1),
-            }
-            for row in range(rows)
-            for column in range(columns)
-        ],
+        "prototypes": structures,
         "default_morphology": morphology(40.0),
         "celltype_morphology": _NUCLEI,
         "dynamics": {"potential": "tree", "n_fates": 2, "time_from": "y", "n_genes": 40},
