@@ -73,7 +73,13 @@ def _is_large(path: Path) -> bool:
 
 
 def open_path(workspace: Workspace, path: Path) -> None:
-    """Put the tissue at `path` in view; if it cannot be read, nothing changes."""
+    """Put the tissue at `path` in view; if it cannot be read, nothing changes.
+
+    Of a folder as the simulator writes it, that is its table, with what lies beside it.
+    """
+    from celldyn.data import table_of
+
+    path = table_of(path)
     _show(workspace, read_tissue(path, ask_for_coordinates), path)
 
 

@@ -43,8 +43,10 @@ def _first(path: str | Sequence[str]) -> Path | None:
 
 
 def _is_ours(path: Path) -> bool:
+    from celldyn.data import table_of
     from celldyn.data.formats import Format, format_of
 
+    path = table_of(path)
     if path.suffix.lower() == ".h5ad":
         return True
     try:
@@ -72,12 +74,15 @@ def open_in_viewer(path: str | Sequence[str]) -> list[LayerData]:
     Without a window (a bare `ViewerModel`), returns the layer itself for napari to add, and
     raises what is wrong with the file; with one, what is wrong is said in the window.
     """
+    from celldyn.data import table_of
+
     first, viewer = _first(path), current_viewer()
     if first is None:
         return NOTHING
     if viewer is None:
         return read_layers(first)
     if may_replace(session(viewer).workspace):
+        first = table_of(first)
         try:
             land(viewer, read_tissue(first, ask_for_coordinates), first)
         except CelldynError as error:

@@ -148,13 +148,13 @@ class ElementsView:
         if source.kind == "domains" and source.path is None:
             return self.show_domains(_named(self._simulation.domains), name)
         if source.kind == "domains":
-            job = partial(domains_job, source, Placing.of(adata))
+            job = partial(domains_job, source, self._placing())
             return self._load(Shown(name, "domains", again), job, draw.draw_domains)
         if source.path is None:
             held = radial_outlines(adata, name, self._tissue.display_xy)
             job = partial(outlines_job, held, np.arange(adata.n_obs))
         else:
-            job = partial(outlines_job, source, placing=Placing.of(adata))
+            job = partial(outlines_job, source, placing=self._placing())
         return self._load(Shown(name, _rank(name), again), job, draw.draw_outlines)
 
     def show_outlines(
@@ -204,7 +204,7 @@ class ElementsView:
             raise DataError(
                 f"{len(genes)} genes were chosen", f"choose 1 to {MAX_GENES}, or show all"
             )
-        placing = Placing.of(self._workspace.require())
+        placing = self._placing()
         again = partial(self.show_molecules, name, molecules, genes)
         shown = Shown(name, "molecules", again, genes=list(genes or ()))
         job = partial(molecules_job, molecules, name, genes=genes, placing=placing)
@@ -218,7 +218,7 @@ class ElementsView:
 
     def show_domains(self, domains: Mapping[str, Any], name: str = "domains") -> None:
         """Show named outlines (shapely), a few, in the coordinates of the tissue."""
-        placing = Placing.of(self._workspace.require())
+        placing = self._placing()
         self.hide(name)
         shown = Shown(name, "domains", partial(self.show_domains, domains, name))
         self._canvas.shown[name] = shown
@@ -261,6 +261,9 @@ class ElementsView:
         self._workspace.data_changed.disconnect(self._on_data)
         self._workspace.keys_changed.disconnect(self._on_keys)
         self._tissue.rebuilt.disconnect(self._on_rebuilt)
+
+    def _placing(self) -> Placing:
+        return Placing.of(self._workspace.require(), self._tissue.display_xy)
 
     # --- reading ------------------------------------------------------------------------------
 

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 RANKS = {"cells": 0, "nuclei": 1, "tissue": 2, "molecules": 3, "domains": 4}
 """From the bottom of the layer list to its top."""
 
+ALL = 0.95
+"""Outlines of this share of the cells stand in for the dots of all."""
+
 WITHIN = Style(line=0.8, fill=0.16, line_pixels=1.4)
 """How outlines look that do not bear the colours of the cells."""
 
@@ -49,6 +52,8 @@ class Shown:
         What draws it; None while it is read.
     cells
         (n,) the cell of each outline, -1 for none; None where nobody says.
+    n_cells
+        How many cells its outlines can stand for.
     genes
         The genes of molecules, in the order of their colours.
     detail
@@ -63,14 +68,16 @@ class Shown:
     layer: Layer | None = None
     mesh: ViewMesh | None = None
     cells: NDArray[np.integer] | None = None
+    n_cells: int = 0
     genes: list[str] = field(default_factory=list)
     detail: Detail | None = None
     handle: JobHandle | None = None
 
     @property
-    def bears_cells(self) -> bool:
-        """Whether its outlines can stand for cells."""
-        return self.mesh is not None and self.cells is not None and bool((self.cells >= 0).any())
+    def seen(self) -> bool:
+        """Whether any of it is drawn."""
+        drawn = None if self.mesh is None else self.mesh.drawn
+        return drawn is not None and drawn.n_shown > 0 and bool(self.mesh.layer.visible)
 
     @property
     def note(self) -> str:
@@ -129,6 +136,8 @@ class ElementsCanvas:
     def draw_outlines(self, shown: Shown, held: LoadedOutlines) -> None:
         """Put outlines on the canvas."""
         shown.cells = held.cells
+        if held.cells is not None:
+            shown.n_cells = len(np.unique(held.cells[held.cells >= 0]))
         ink = self._colours.ink(self.viewer)
         shown.mesh = ViewMesh(self.viewer, held.marks, plain(ink), **self._options(shown))
         self._add(shown, shown.mesh.layer)
@@ -166,22 +175,23 @@ class ElementsCanvas:
 
     def recolour(self) -> None:
         """Give the outlines of the cells the tissue's colours, else those of the nuclei."""
-        bearer = self._bearer()
+        bearers = self._bearers()
         for shown in self.shown.values():
             mesh = shown.mesh
             if mesh is None or not isinstance(mesh.marks, OutlineMarks):
                 continue
-            if shown is bearer and shown.cells is not None:
+            if shown in bearers and shown.cells is not None:
                 mesh.marks.style = Style()
                 mesh.set_colours(*self._colours.of(shown.cells))
             else:
                 mesh.marks.style = WITHIN
                 mesh.set_colours(None, plain(self._colours.ink(self.viewer)), (0.0, 1.0))
 
-    def _bearer(self) -> Shown | None:
-        """Return the outlines that stand for the cells."""
-        there = [shown for shown in self.shown.values() if shown.bears_cells]
-        return min(there, key=lambda shown: RANKS[shown.rank], default=None)
+    def _bearers(self) -> list[Shown]:
+        """Return the outlines that stand for cells: of nuclei only where there are no others."""
+        there = [shown for shown in self.shown.values() if shown.n_cells]
+        lowest = min((RANKS[shown.rank] for shown in there), default=None)
+        return [shown for shown in there if RANKS[shown.rank] == lowest]
 
     def _begin(self, shown: Shown) -> None:
         if shown.mesh is None:
@@ -217,11 +227,10 @@ class ElementsCanvas:
         return [shown.mesh for shown in self.shown.values() if shown.mesh is not None]
 
     def _on_drawn(self) -> None:
-        bearer = self._bearer()
-        here = False
-        if bearer is not None and bearer.mesh is not None and bearer.mesh.drawn is not None:
-            here = bearer.mesh.layer.visible and bearer.mesh.drawn.n_shown > 0
-        self._colours.stand_in(here=here)
+        bearers = self._bearers()
+        # Of several sections one may be shown: the dots of the others are still needed.
+        for_all = sum(shown.n_cells for shown in bearers) >= ALL * len(self._tissue.display_xy)
+        self._colours.stand_in(here=for_all and any(shown.seen for shown in bearers))
         self.changed.emit()
 
     def _on_settled(self) -> None:

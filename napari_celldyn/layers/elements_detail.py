@@ -52,7 +52,7 @@ class Detail:
         if wanted is not None and (self._asked is None or not self._asked.contains(view)):
             self._asked = wanted
             self.read(wanted)
-        return self.whole
+        return self.part or self.whole  # there at once where nothing runs beside the window
 
     def take(self, part: MoleculeMarks, region: Region) -> None:
         """Keep what was read of a region; a sample of it is no gain."""
@@ -64,4 +64,4 @@ class Detail:
     def _expected(self, region: Region) -> float:
         """About how many molecules a region holds, by the sample."""
         table = self.whole.table
-        return self.whole.index.count(region) * table.total / max(len(table), 1)
+        return len(self.whole.index.rows(region)) * table.total / max(len(table), 1)

@@ -19,13 +19,13 @@ from celldyn.data import (
     RadialPolygons,
     read_domains,
     read_molecules_job,
-    read_outlines,
+    read_outlines_job,
 )
 from celldyn.data.elements import Region
 from celldyn.data.elements_molecules import LIMIT, molecules_of_frame_job
 from celldyn.jobs import Job, Progress
 from napari_celldyn.layers.molecules import MoleculeMarks
-from napari_celldyn.layers.outlines import OutlineMarks, prepare_job
+from napari_celldyn.layers.outlines import CHUNK, OutlineMarks, prepare_job
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,15 +62,24 @@ def outlines_job(
         Where the tissue is drawn.
     """
     if isinstance(shapes, ElementSource):
-        yield Progress("reading outlines")
-        held, name = read_outlines(shapes), shapes.name
-        yield Progress("reading outlines")
-        if placing is None:
-            shapes = held
-        else:
-            shapes, cells = placing.polygons(held, name)
-    held_ready = yield from prepare_job(shapes)
-    return LoadedOutlines(OutlineMarks(held_ready), cells)
+        name = shapes.name
+        shapes = yield from read_outlines_job(shapes)
+        if placing is not None:
+            shapes, cells = yield from _placed_job(shapes, name, placing)
+    ready = yield from prepare_job(shapes)
+    return LoadedOutlines(OutlineMarks(ready), cells)
+
+
+def _placed_job(
+    shapes: Polygons, name: str, placing: Placing
+) -> Job[tuple[Polygons, NDArray[np.integer]]]:
+    parts, cells = [], [np.empty(0, np.intp)]
+    for part in shapes.chunks(CHUNK):
+        placed, rows = placing.polygons(part, name)
+        parts.append(placed)
+        cells.append(rows)
+        yield Progress("placing outlines", sum(map(len, cells)), len(shapes))
+    return Polygons.concatenate(parts), np.concatenate(cells)
 
 
 def molecules_job(

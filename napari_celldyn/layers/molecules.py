@@ -57,7 +57,7 @@ class MoleculeMarks(Marks):
 
     def affords(self, region: Region) -> bool:
         """Whether all molecules of a region can be drawn without being felt."""
-        return self.index.count(region) <= MAX_DISCS
+        return self.index.holds_at_most(MAX_DISCS, region)
 
     def mesh(self, rows: NDArray[np.integer], pixels_per_unit: float) -> Mesh:
         """Return one triangle per molecule, large enough to hold its disc."""

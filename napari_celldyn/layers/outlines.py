@@ -22,7 +22,7 @@ LEAST_CORNERS = 6
 STEPS = 1024
 """Width of the texture: shades between a rim and the depth of a cell."""
 
-CHUNK = 50_000
+CHUNK = 20_000
 """Polygons that are looked at between two signs of life."""
 
 BAND = 0.3
@@ -91,11 +91,12 @@ def prepare_job(shapes: Polygons | RadialPolygons) -> Job[Prepared]:
         return Prepared(shapes, shapes.centre, radius, GridIndex(shapes.centre, reach))
     centre, radius, reach = np.empty((n, 2)), np.empty(n), np.empty(n)
     is_star, triangles, counts = np.ones(n, bool), [], np.zeros(n, np.intp)
-    for first in range(0, n, CHUNK):
-        rows = slice(first, min(first + CHUNK, n))
-        part = shapes.take(np.arange(n)[rows])
+    done = 0
+    for part in shapes.chunks(CHUNK):
+        rows = slice(done, done + len(part))
         centre[rows], radius[rows], reach[rows], is_star[rows] = _measured(part)
-        yield Progress("outlines", rows.stop, 2 * n)
+        done = rows.stop
+        yield Progress("outlines", done, 2 * n)
     for at in np.array_split(np.flatnonzero(~is_star), max(1, int((~is_star).sum()) // 2000)):
         made, of = _triangulated(shapes.take(at))
         triangles.append(made)
@@ -129,7 +130,8 @@ def _measured(part: Polygons) -> tuple[NDArray[np.floating], ...]:
     turn = (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) * np.sign(area)[ring]
     away = np.hypot(a[:, 0], a[:, 1])
     reach = np.zeros(len(part))
-    np.maximum.at(reach, ring, away)
+    some = n_corners > 0
+    reach[some] = np.maximum.reduceat(away, part.start[:-1][some])
     bent = np.bincount(ring, turn < -1e-9 * np.abs(area)[ring], len(part)) > 0
     mean = np.bincount(ring, away, len(part)) / np.maximum(n_corners, 1)
     return centre + origin, mean, reach, ~bent & whole & (np.abs(area) > 1e-12)
@@ -180,7 +182,7 @@ class OutlineMarks(Marks):
 
     def affords(self, region: Region) -> bool:
         """Whether all outlines of a region can be drawn without being felt."""
-        return self.index.count(region) <= MAX_OUTLINES
+        return self.index.holds_at_most(MAX_OUTLINES, region)
 
     def texture(self, pixels_per_unit: float) -> NDArray[np.uint8]:
         """Return opacity over depth below the rim: above with the line alone, below filled."""

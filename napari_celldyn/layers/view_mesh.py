@@ -226,6 +226,8 @@ def plain(colour: tuple[float, float, float, float]) -> Colormap:
 
 def stepped(table: RGBA) -> tuple[Colormap, Limits]:
     """Return the colormap and limits that give value i the colour of row i; NaN the last row."""
+    if len(table) == 2:  # no card draws a colormap of a single step
+        table = table[[0, 0, 1]]
     n = len(table) - 1
     edges = np.linspace(0.0, 1.0, n + 1)
     steps = Colormap(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-PER_BIN = 64
+PER_BIN = 16
 """Marks that a bin of the index holds on average."""
 
 LARGE = 4.0
@@ -129,6 +129,11 @@ class GridIndex:
         """Return about how many marks lie in a region, never too few; those far larger apart."""
         first, last = self._runs(region)
         return int((last - first).sum())
+
+    def holds_at_most(self, limit: int, region: Region) -> bool:
+        """Whether no more than `limit` marks reach into a region."""
+        count = self.count(region)
+        return count <= limit or (count <= 4 * limit and len(self.rows(region)) <= limit)
 
     def rows(self, region: Region) -> NDArray[np.intp]:
         """Return the positions of the marks that reach into a region, in no order."""

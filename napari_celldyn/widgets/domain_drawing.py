@@ -128,11 +128,12 @@ class DomainDrawing(QWidget):
 
     def show_polygons(self, polygons: Mapping[str, list[Ring]], outside: str) -> None:
         """Draw these polygons in place of what is there, as those of a config that was loaded."""
-        if self._said == polygons and self.outside.text() == outside:
+        if self._said == polygons and (not polygons or self.outside.text() == outside):
+            return
+        if not polygons:
+            self._take_away()
             return
         self.outside.setText(outside)
-        if not polygons and self._layer is None:
-            return
         layer = self._ready()
         rings = [(name, ring) for name, each in polygons.items() for ring in each]
         with layer.events.data.blocker():
@@ -155,6 +156,13 @@ class DomainDrawing(QWidget):
             self._layer.selected_data = set(range(len(self._layer.data)))
             self._layer.remove_selected()
             self._announce()
+
+    def _take_away(self) -> None:
+        """Remove the layer, and say nothing of it."""
+        layer, self._layer, self._said = self._layer, None, {}
+        self.summary.setText("")
+        if layer is not None and layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
 
     def move_to(self, offset: float) -> None:
         """Draw the canvas' left edge at this x, in µm."""

@@ -71,7 +71,7 @@ class ElementsPanel(QWidget):
     def _rebuild(self) -> None:
         for row in self.rows.values():
             self._column.removeWidget(row)
-            row.setParent(None)
+            row.hide()
             row.deleteLater()
         self.message.say("")
         self.rows = {}
@@ -197,7 +197,7 @@ class MoleculesRow(ElementRow):
     def _rebuild_chips(self, names: list[str]) -> None:
         for chip in self.chips.values():
             self._grid.removeWidget(chip)
-            chip.setParent(None)
+            chip.hide()
             chip.deleteLater()
         self.chips = {}
         for i, gene in enumerate(names):

@@ -80,6 +80,7 @@ class SimulateWidget(Dock):
     def _lay_out(self) -> None:
         drawn = Fold("Draw domains")
         drawn.addWidget(self.drawing)
+        drawn.layout().setContentsMargins(0, 0, 0, 0)
         self.fill(
             (
                 ("Make a tissue whose every truth is known", self.preset),
@@ -238,8 +239,8 @@ class SimulateWidget(Dock):
             return
         self._clear_preview()
         land(self._place.viewer, simulation.adata, None)
-        if hasattr(self._place, "elements"):
-            self._place.elements.show_simulation(simulation)
+        self._place.elements.show_simulation(simulation)
+        self._place.tissue.reset_view()
 
     def write_to(self, path: Path) -> JobHandle | None:
         """Write the simulated tissue in the background; the ending of the path says how."""

@@ -80,9 +80,10 @@ def following_size(box: PresetBox, raw: Mapping[str, Any]) -> dict[str, Any]:
     raw
         What the form holds.
     """
-    name, n_cells = box.name, raw.get("n_cells")
-    if name is None or not isinstance(n_cells, int) or n_cells < 1 or n_cells == box.n_cells:
+    name, typed = box.name, str(raw.get("n_cells", ""))
+    if name is None or not typed.isdecimal() or int(typed) in (0, box.n_cells):
         return {}
+    n_cells = int(typed)
     try:
         old, new = preset(name, n_cells=box.n_cells), preset(name, n_cells=n_cells)
     except ConfigError:

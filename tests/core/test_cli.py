@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from typing import Literal
@@ -17,7 +18,8 @@ from celldyn.cli_arguments import add_config_arguments, given_parameters
 from celldyn.config import Config, param
 from celldyn.data import samples
 from celldyn.errors import ConfigError
-from celldyn.simulate import SimulationConfig
+from celldyn.simulate import SimulationConfig, acceptance
+from celldyn.simulate.presets import preset, preset_names
 
 
 class Kinds(Config):
@@ -130,6 +132,76 @@ def test_simulate_makes_a_tissue_and_repeats_it(tmp_path, capsys):
     assert made[2].n_obs == 60
 
 
+def simulate(*words):
+    return main(["simulate", *map(str, words)])
+
+
+def test_presets_are_listed_with_what_they_are(capsys):
+    assert simulate("--list-presets") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("\t")[0] for line in lines] == preset_names()
+    assert all(line.split("\t")[1] for line in lines)
+
+
+def test_a_preset_takes_the_place_of_a_file(tmp_path, capsys):
+    out = tmp_path / "tissue.h5ad"
+    words = ("--preset", "tumour-immune", "--n-cells", "150", "--seed", "3", "-q", "-o", out)
+    assert simulate(*words) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("150 cells of 6 types")
+    assert said.endswith(f"Written: {out}\n")
+    adata = data.read(out)
+    assert adata.n_obs == 150
+    config = json.loads(adata.uns["truth"]["config"])
+    assert config["seed"] == 3
+    assert SimulationConfig(**config) == preset("tumour-immune", n_cells=150, seed=3)
+
+
+def test_the_number_of_threads_changes_nothing(tmp_path):
+    made = []
+    for threads in ("1", "2"):
+        out = tmp_path / f"{threads}.h5ad"
+        words = ("--preset", "layers", "--n-cells", "200", "--threads", threads, "-q", "-o", out)
+        assert simulate(*words) == 0
+        made.append(data.read(out))
+    np.testing.assert_array_equal(made[0].X.toarray(), made[1].X.toarray())
+    np.testing.assert_array_equal(made[0].obsm["cell_radii"], made[1].obsm["cell_radii"])
+
+
+def test_a_name_without_an_ending_is_a_folder(tmp_path):
+    out = tmp_path / "tissue"
+    assert simulate("--preset", "blank", "--n-cells", "100", "-q", "-o", out) == 0
+    assert {"table.h5ad", "cells.parquet", "nuclei.parquet", "transcripts.parquet"} <= {
+        path.name for path in out.iterdir()
+    }
+
+
+def test_the_estimate_makes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert simulate("--preset", "blank", "--n-cells", "1000000", "--estimate") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[1].startswith("1,000,000 cells × 300 genes, about 73.")
+    assert not list(tmp_path.iterdir())
+
+
+def test_check_says_what_was_met_and_all_of_it_was(capsys):
+    assert simulate("--preset", "tumour-immune", "--n-cells", "1500", "--check", "-q") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["what", "asked", "met", "tolerance"]
+    assert lines[-1].endswith("checks passed.")
+    assert "share of leaked molecules" in "\n".join(lines)
+    assert not any(line.endswith("FAIL") for line in lines)
+
+
+def test_a_check_that_fails_is_exit_code_1(monkeypatch, capsys):
+    monkeypatch.setattr(acceptance, "PROPORTION_TOLERANCE", -1.0)
+    assert simulate("--preset", "blank", "--n-cells", "200", "--check", "-q") == 1
+    said = capsys.readouterr().out
+    assert said.count("FAIL") == 3
+    passed, total = said.splitlines()[-1].split(" checks")[0].split(" of ")
+    assert int(total) - int(passed) == 3
+
+
 def test_samples_are_listed(capsys):
     assert main(["samples"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -147,6 +219,13 @@ def test_samples_are_listed(capsys):
         ),
         (["simulate", "nowhere.yaml", "-o", "out.h5ad"], "nowhere.yaml"),
         (["demo", "-o", "out"], "only .h5ad and .zarr"),
+        (["simulate", "-o", "out.h5ad"], "neither a file nor a preset was given"),
+        (["simulate", "a.yaml", "--preset", "blank", "--check"], "both a file and a preset"),
+        (["simulate", "--preset", "blank"], "give -o OUT, --check or --estimate"),
+        (["simulate", "--preset", "cortex", "--check"], "there is no preset 'cortex'"),
+        (["simulate", "--preset", "blank", "--marker-mu", "-1", "--check"], "marker_mu must"),
+        (["simulate", "--preset", "blank", "--n-cells", "few", "--check"], "n_cells must"),
+        (["simulate", "--preset", "blank", "-o", "out.csv"], "out.csv ends in .csv"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(words, says, tmp_path, monkeypatch, capsys):

@@ -373,11 +373,15 @@ def test_radii_that_are_no_table_are_refused():
 # --- a folder ---------------------------------------------------------------------------------
 
 
+def shapes_beside():
+    return shapely.buffer(shapely.points(centres()), 3.0)
+
+
 @pytest.fixture
 def folder(tmp_path):
     """What the simulator writes: GeoParquet, molecules and domains beside a table."""
     gpd = pytest.importorskip("geopandas")
-    shapes = shapely.buffer(shapely.points(centres()), 3.0)
+    shapes = shapes_beside()
     frame = gpd.GeoDataFrame({"cell_id": np.arange(100, 100 + N)}, geometry=shapes)
     frame.to_parquet(tmp_path / "cells.parquet")
     frame.set_index("cell_id").to_parquet(tmp_path / "nuclei.parquet")
@@ -398,7 +402,7 @@ def test_what_lies_beside_a_table_is_found_and_read(folder):
     for item in found[:2]:
         held = data.read_outlines(item)
         assert held.ids.tolist() == list(range(100, 100 + N))
-        assert np.allclose(shapely.area(held.to_shapely()), shapely.Point(0, 0).buffer(3).area)
+        assert np.allclose(shapely.area(held.to_shapely()), shapely.area(shapes_beside()))
     assert data.read_domains(found[3])["core [s2]"].area == 100
     (folder / "domains.geojson").write_text("{}")
     with pytest.raises(FileFormatError, match=r"domains\.geojson"):

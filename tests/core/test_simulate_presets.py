@@ -129,7 +129,15 @@ def test_bytes_are_those_of_what_is_held(simulated):
     )
     held += 2 * (simulation.shapes.nucleus.nbytes + simulation.shapes.cell.nbytes)
     held += simulation.cells.memory_usage(deep=True).sum()
-    assert estimate(simulation.config).bytes_memory == pytest.approx(held, rel=0.35)
+    held += adata.obs.memory_usage(deep=True).sum()
+    assert estimate(simulation.config).bytes_memory == pytest.approx(held, rel=0.1)
+
+
+def test_bytes_are_those_that_are_written(simulated, tmp_path):
+    simulation = simulated["tumour-immune"]
+    folder = simulation.write(tmp_path / "tissue")
+    written = sum(path.stat().st_size for path in folder.iterdir())
+    assert estimate(simulation.config).bytes_disk == pytest.approx(written, rel=0.15)
 
 
 def test_named_genes_and_targets_are_in_the_estimate():

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import k0
 
+from celldyn.errors import ConfigError
 from celldyn.jobs import run
 from celldyn.simulate import GeneSpec, SimulationConfig, SpotlessSimulator, TargetSpec
+from celldyn.simulate.ligands import CELL_RADIUS_UM, averaging_job, received_job, weight
 from celldyn.simulate.regulation import Tissue, gene_mean, received, true_betas_job
 from celldyn.simulate.streams import uniforms
 
@@ -24,21 +27,60 @@ def tissue(n=400, *, sections=1, side=300.0):
     )
 
 
-def brute_force(where, expression, radius):
+def brute_force(where, expression, radius, kernel="gaussian"):
     gap = np.linalg.norm(where.xy[:, None] - where.xy[None, :], axis=-1)
-    weight = np.where(gap <= radius, 0.001 ** ((gap / radius) ** 2), 0.0)
-    weight *= where.section[:, None] == where.section[None, :]
-    return weight @ expression / weight.sum(axis=1)
+    if kernel == "gaussian":
+        near = 0.001 ** ((gap / radius) ** 2)
+    else:
+        near = k0(np.maximum(gap, 5.0) / (radius / 4))
+    near = np.where(gap <= radius, near, 0.0)
+    near *= where.section[:, None] == where.section[None, :]
+    return near @ expression / near.sum(axis=1)
 
 
 @pytest.mark.parametrize("sections", [1, 3])
 def test_received_is_the_truncated_kernels_average(sections, monkeypatch):
-    monkeypatch.setattr("celldyn.simulate.regulation._BLOCK", 64)
+    monkeypatch.setattr("celldyn.simulate.ligands._MOST", 64)
     where = tissue(sections=sections)
     expression = uniforms(1, "ligand", 400)[:, 0]
     np.testing.assert_allclose(
         received(where, expression, 60.0), brute_force(where, expression, 60.0), rtol=1e-12
     )
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "diffusion"])
+def test_many_ligands_at_once_are_each_alone(kernel, monkeypatch):
+    where = tissue(sections=2)
+    levels = uniforms(1, "ligands", 400, 3)
+    together = run(received_job(where, levels, 60.0, kernel), bar=False)
+    for column in range(3):
+        np.testing.assert_allclose(
+            together[:, column], brute_force(where, levels[:, column], 60.0, kernel), rtol=1e-12
+        )
+    matrix = run(averaging_job(where, 60.0, kernel), bar=False)
+    np.testing.assert_allclose(matrix @ levels, together, rtol=1e-12)
+    np.testing.assert_allclose(matrix.sum(axis=1), 1.0, rtol=1e-13)
+    monkeypatch.setattr("celldyn.simulate.ligands._MOST", 7)
+    for threads in (1, 2):
+        again = run(received_job(where, levels, 60.0, kernel, threads=threads), bar=False)
+        np.testing.assert_allclose(again, together, rtol=1e-13)
+
+
+def test_the_diffusion_kernel_is_the_screened_steady_state():
+    distance = np.linspace(CELL_RADIUS_UM, 100.0, 200)
+    length = 25.0
+    value = weight(distance, 100.0, "diffusion")
+    # l² ∇²w = w away from the source, in polar coordinates.
+    h = distance[1] - distance[0]
+    slope, bend = np.gradient(value, h), np.gradient(np.gradient(value, h), h)
+    inner = slice(20, -5)
+    np.testing.assert_allclose(
+        length**2 * (bend + slope / distance)[inner], value[inner], rtol=0.01
+    )
+    inside = weight(np.array([0.0, 1.0, CELL_RADIUS_UM]), 100.0, "diffusion")
+    assert np.isfinite(inside).all()
+    assert (inside == inside[2]).all()
+    assert (np.diff(value) < 0).all()
 
 
 def test_a_lonely_cell_receives_its_own():
@@ -68,6 +110,34 @@ def test_coefficients_and_mean_follow_the_equation():
     linear = 2.0 + factor * (-1.5 * values["T"] + 0.5 * signal)
     assert (linear < 0).any()
     np.testing.assert_allclose(truth.mean, np.clip(linear, 0, None), rtol=1e-10, atol=1e-12)
+
+
+def test_a_ligand_may_act_through_a_transcription_factor():
+    where = tissue()
+    values = {name: uniforms(2, name, 400)[:, 0] * 10 for name in ("T", "L", "R")}
+    spec = TargetSpec(
+        gene="Y",
+        intercept=0.0,
+        regulators={"T": 1.0},
+        ligand_receptor={"L$R": 0.5},
+        tf_ligand={"L#T": 0.25},
+        radius_um=50.0,
+        kernel="diffusion",
+    )
+    truth = run(true_betas_job(spec, where, values.__getitem__), bar=False)
+    assert truth.columns == ["beta0", "beta_T", "beta_L$R", "beta_L#T"]
+    assert spec.inputs == {"T", "L", "R"}
+    heard = brute_force(where, values["L"], 50.0, "diffusion")
+    np.testing.assert_allclose(truth.features[:, 2], heard * values["T"], rtol=1e-12)
+    np.testing.assert_allclose(
+        truth.mean, values["T"] + 0.5 * heard * values["R"] + 0.25 * heard * values["T"]
+    )
+
+
+@pytest.mark.parametrize("pair", ["L$T", "L#", "#T", "L#T#U"])
+def test_a_pair_that_is_none_is_refused(pair):
+    with pytest.raises(ConfigError, match="ligand#TF"):
+        TargetSpec(gene="Y", tf_ligand={pair: 1.0})
 
 
 def test_a_field_varies_coefficients_about_their_mean():

@@ -39,7 +39,9 @@ def test_what_does_not_vary_has_no_score(measure):
 def tissue():
     config = SimulationConfig(
         n_cells=400, n_celltype=2, n_genes=20, seed=3,
-        targets=[TargetSpec(gene="Myc", regulators={"hk_0": 0.5, "hk_1": -0.2}, field_strength=0.3)],
+        targets=[
+            TargetSpec(gene="Myc", regulators={"hk_0": 0.5, "hk_1": -0.2}, field_strength=0.3)
+        ],
     )  # fmt: skip
     simulator = SpotlessSimulator(config)
     simulator.simulate_counts()

@@ -1,4 +1,4 @@
-"""The whole tissue: every stage together, the same bytes however it is cut, every truth in place."""
+"""The whole tissue: all stages together, the same bytes however cut, every truth in place."""
 
 from __future__ import annotations
 
@@ -58,7 +58,6 @@ def test_the_same_bytes_for_threads_and_blocks(simulation, monkeypatch):
         ("counts", "_MEANS_TILE", 1000),
         ("molecules.sampling", "BLOCK", 1000),
         ("shapes.making", "_BLOCK", 100),
-        ("regulation", "_BLOCK", 100),
     ):
         monkeypatch.setattr(f"celldyn.simulate.{module}.{name}", size)
     again = run(simulate_job(config(), threads=2), bar=False)

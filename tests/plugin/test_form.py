@@ -16,6 +16,7 @@ from celldyn.betas.config import BetasConfig
 from celldyn.config import Config, param
 from celldyn.errors import ConfigError
 from celldyn.simulate.config import SimulationConfig
+from napari_celldyn.widgets.fold import Fold
 from napari_celldyn.widgets.form import ConfigForm
 from napari_celldyn.widgets.number_box import NumberBox
 
@@ -51,6 +52,22 @@ class Trial(Config):
         if self.n_cells == 13:
             raise ValueError("13 cells bring bad luck; take 14")
         return self
+
+
+class Inner(Config):
+    rate: float = param(0.5, "A rate.", ge=0, le=1)
+    kind: Literal["a", "b"] = param("a", "Which.", advanced=True)
+
+
+class Asks(Config):
+    name: str = param(..., "A name.", min_length=1)
+
+
+class Outer(Config):
+    plain: int = param(1, "A number.", ge=0)
+    always: Inner = param(Inner(), "Always there.")
+    perhaps: Inner | None = param(None, "Perhaps there.", advanced=True)
+    asks: Asks | None = param(None, "Needs a name.")
 
 
 class Needs(Config):
@@ -317,3 +334,135 @@ def test_hidden_parameters_are_the_callers(qtbot):
 def test_a_form_takes_its_own_config_only(form):
     with pytest.raises(ConfigError, match="this form is for Trial, not Needs"):
         form.set_value(Needs(gene="Myc", n=1))
+
+
+# --- configs within configs -------------------------------------------------------------------
+
+
+@pytest.fixture
+def outer(qtbot):
+    form = ConfigForm(Outer)
+    qtbot.addWidget(form)
+    form.show()
+    qtbot.waitExposed(form)
+    return form
+
+
+def tick(qtbot, box):
+    qtbot.mouseClick(box, Qt.MouseButton.LeftButton, pos=QPoint(8, box.height() // 2))
+
+
+def test_a_config_that_is_always_there_is_folded_and_asked_for(qtbot, outer):
+    box = outer.editor("always")
+    assert box.tick is None
+    assert outer.value() == Outer()
+    qtbot.mouseClick(box.fold.toggleButton(), Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: box.fold.isExpanded() and box.form.editor("rate").isVisible())
+    with qtbot.waitSignal(outer.changed):
+        type_in(qtbot, box.form.editor("rate"), "0.25")
+    assert outer.value() == Outer(always=Inner(rate=0.25))
+
+
+def test_a_config_that_may_be_left_out_has_a_check_box(qtbot, outer):
+    outer.advanced.expand(animate=False)
+    box = outer.editor("perhaps")
+    assert outer.value().perhaps is None
+    with qtbot.waitSignal(outer.changed):
+        tick(qtbot, box.tick)
+    assert outer.value().perhaps == Inner()
+    assert box.form.editor("rate").isVisibleTo(box)
+    type_in(qtbot, box.form.editor("rate"), "0.75")
+    assert outer.value().perhaps == Inner(rate=0.75)
+    tick(qtbot, box.tick)
+    assert outer.value().perhaps is None
+    assert not box.form.isVisible()
+    tick(qtbot, box.tick)
+    assert outer.value().perhaps == Inner(rate=0.75), "what was typed is still there"
+
+
+def test_what_is_wrong_inside_is_said_once_and_outside(qtbot, outer):
+    box = outer.editor("asks")
+    tick(qtbot, box.tick)
+    assert outer.problem == outer.sentence.text() == "asks: name is required."
+    assert box.form.sentence.text() == ""
+    type_in(qtbot, box.form.editor("name"), "Myc")
+    assert outer.problem == ""
+    assert outer.value().asks == Asks(name="Myc")
+
+
+def test_configs_within_go_in_and_come_out(qtbot, outer):
+    config = Outer(plain=3, always=Inner(rate=0.1), perhaps=Inner(kind="b"), asks=Asks(name="x"))
+    with qtbot.waitSignal(outer.changed):
+        outer.set_value(config)
+    assert outer.value() == config
+    outer.set_value(Outer())
+    assert outer.value() == Outer()
+
+
+# --- sections ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def simulation_form(qtbot):
+    form = ConfigForm(SimulationConfig, hidden=["domain_polygons"])
+    qtbot.addWidget(form)
+    return form
+
+
+def test_parameters_of_several_modules_stand_in_sections(simulation_form):
+    folds = simulation_form.folds
+    assert list(folds) == ["Layout", "Genes", "Cells", "Measurement"]
+    assert not any(fold.isExpanded() for fold in folds.values())
+    homes = {
+        "Layout": ("n_cells", "prototypes"),
+        "Genes": ("marker_mu", "dynamics"),
+        "Cells": ("size_factor", "default_morphology"),
+        "Measurement": ("qv", "technical"),
+    }
+    for title, names in homes.items():
+        for name in names:
+            assert folds[title].isAncestorOf(simulation_form.editor(name)), name
+
+
+def test_advanced_parameters_are_folded_within_their_section(simulation_form):
+    genes = simulation_form.folds["Genes"]
+    advanced = [fold for fold in genes.findChildren(Fold) if "Advanced" in fold.text()]
+    assert any(fold.isAncestorOf(simulation_form.editor("programs")) for fold in advanced)
+    assert not any(fold.isAncestorOf(simulation_form.editor("marker_mu")) for fold in advanced)
+
+
+def test_every_nested_config_of_a_simulation_goes_in_and_comes_out(simulation_form):
+    config = SimulationConfig(
+        n_cells=200, n_celltype=3, n_genes=30,
+        default_morphology={"mean_area": 70.0, "elongation": 2.0},
+        technical={"detection": 0.5, "ambient_rate": 50.0},
+        segmentation={"jitter": 0.1},
+        dynamics={"n_fates": 3, "n_genes": 12},
+        platforms=[{"kind": "visium"}],
+        prototypes=[{"spec": {"pattern": "ring", "n_cells": 20}, "x": 50, "y": 50}],
+    )  # fmt: skip
+    simulation_form.set_value(config)
+    assert simulation_form.value() == config
+    assert simulation_form.editor("technical").form.editor("detection").value() == 0.5
+    plain = SimulationConfig(n_cells=10, n_celltype=2, n_genes=9)
+    simulation_form.set_value(plain)
+    assert simulation_form.value() == plain
+
+
+def test_a_form_of_one_module_has_no_sections(qtbot):
+    form = ConfigForm(BetasConfig)
+    qtbot.addWidget(form)
+    assert form.folds == {}
+    assert len(form.findChildren(Fold)) == 1
+
+
+def test_some_parameters_can_be_put_at_once(qtbot, form):
+    with qtbot.waitSignal(form.changed) as heard:
+        form.put(n_cells=7, clusters=["a"])
+    assert heard.args == []
+    assert form.value() == Trial(n_cells=7, clusters=["a"])
+
+
+def test_the_beginning_of_a_long_line_is_shown(form):
+    form.put(clusters=[f"cluster {i}" for i in range(40)])
+    assert form.editor("clusters").cursorPosition() == 0

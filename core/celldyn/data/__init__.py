@@ -27,6 +27,8 @@ if TYPE_CHECKING:
         radial_outlines,
         read_domains,
         read_outlines,
+        read_outlines_job,
+        table_of,
     )
     from celldyn.data.genes import expression, find_gene, gene_column
     from celldyn.data.grn import read_grn
@@ -82,6 +84,7 @@ __all__ = [
     "read_molecules",
     "read_molecules_job",
     "read_outlines",
+    "read_outlines_job",
     "record",
     "records",
     "require_counts",
@@ -92,6 +95,7 @@ __all__ = [
     "set_unit",
     "side_by_side",
     "sources",
+    "table_of",
     "type_columns",
     "um_per_unit",
     "use_coordinates",
@@ -112,6 +116,8 @@ _HOME = {
     "read_molecules": "elements_molecules",
     "read_molecules_job": "elements_molecules",
     "read_outlines": "elements_sources",
+    "read_outlines_job": "elements_sources",
+    "table_of": "elements_sources",
     "MISSING_COLOUR": "palette",
     "Column": "columns",
     "NameIndex": "search",

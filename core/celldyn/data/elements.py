@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -112,6 +113,29 @@ class Polygons:
         start = np.concatenate([[0], np.cumsum(n_corners)]).astype(np.intp)
         return cls(vertices[~last], start, names[of[keep]])
 
+    @staticmethod
+    def concatenate(parts: Sequence[Polygons]) -> Polygons:
+        """Join polygons one after the other; none make none."""
+        if not parts:
+            return Polygons(np.empty((0, 2)), np.zeros(1, np.intp), np.empty(0, np.intp))
+        ends = np.cumsum([len(part.vertices) for part in parts])
+        starts = [
+            part.start[1:] + end - len(part.vertices)
+            for part, end in zip(parts, ends, strict=True)
+        ]
+        return Polygons(
+            np.concatenate([part.vertices for part in parts]),
+            np.concatenate([np.zeros(1, np.intp), *starts]),
+            np.concatenate([part.ids for part in parts]),
+        )
+
+    def chunks(self, size: int) -> Iterator[Polygons]:
+        """Yield the polygons `size` at a time, without copying their corners."""
+        for first in range(0, len(self), size):
+            start = self.start[first : first + size + 1]
+            vertices = self.vertices[start[0] : start[-1]]
+            yield Polygons(vertices, start - start[0], self.ids[first : first + size])
+
     def take(self, rows: ArrayLike) -> Polygons:
         """Return some of the polygons, in the order of `rows`."""
         pick = np.asarray(rows)
@@ -188,10 +212,12 @@ class RadialPolygons:
         n, n_rays = self.radii.shape
         angle = 2.0 * np.pi * np.arange(n_rays) / n_rays
         kind = np.result_type(self.centre, self.radii)
-        rays = np.column_stack([np.cos(angle), np.sin(angle)]).astype(kind)
-        corners = self.radii[:, :, None] * rays + self.centre[:, None, :]
+        corners = np.empty((n, n_rays, 2), kind)
+        for axis, rays in enumerate((np.cos(angle), np.sin(angle))):
+            np.multiply(self.radii, rays.astype(kind), out=corners[:, :, axis])
+            corners[:, :, axis] += self.centre[:, axis, None]
         start = np.arange(n + 1, dtype=np.intp) * n_rays
-        return Polygons(corners.reshape(-1, 2).astype(kind, copy=False), start, self.ids)
+        return Polygons(corners.reshape(-1, 2), start, self.ids)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,13 @@ from celldyn.data.elements import Polygons
 from celldyn.data.hostile import FREE_BYTES, MAX_RATIO
 from celldyn.data.words import listed, reason
 from celldyn.errors import FileFormatError
+from celldyn.jobs import Job, Progress
 
 VERTEX_COLUMNS = ("cell_id", "vertex_x", "vertex_y")
 """Columns of a table with one row per corner, as Xenium writes its boundaries."""
+
+BATCH = 20_000
+"""Geometries that are decoded between two signs of life."""
 
 _BYTES_PER_ROW = 8
 """Two coordinates of single precision: what a row of any of these tables takes at least."""
@@ -102,8 +107,8 @@ def holds_outlines(path: Path) -> bool:
     return geometry_column(schema) is not None or set(VERTEX_COLUMNS) <= set(schema.names)
 
 
-def read_polygons(path: Path) -> Polygons:
-    """Read the outlines of one Parquet file.
+def read_polygons_job(path: Path) -> Job[Polygons]:
+    """Read the outlines of one Parquet file; progress counts rows.
 
     Parameters
     ----------
@@ -114,14 +119,22 @@ def read_polygons(path: Path) -> Polygons:
     Raises
     ------
     FileFormatError
-        If it is neither.
+        If it is neither, or damaged.
     """
     file = open_parquet(path)
     schema = file.schema_arrow
     column = geometry_column(schema)
+    n_rows = file.metadata.num_rows
     if column is not None:
-        return _from_geometries(path, file, column)
+        parts: list[Polygons] = []
+        done = 0
+        for batch in _geometries(path, file, column):
+            parts.append(_from_geometries(path, batch, column, done))
+            done += batch.num_rows
+            yield Progress("reading outlines", done, n_rows)
+        return Polygons.concatenate(parts)
     if set(VERTEX_COLUMNS) <= set(schema.names):
+        yield Progress("reading outlines", 0, n_rows)
         return _from_vertices(file)
     raise FileFormatError(
         f"{path.name} holds no outlines: neither a geometry nor {listed(VERTEX_COLUMNS)}",
@@ -129,26 +142,38 @@ def read_polygons(path: Path) -> Polygons:
     )
 
 
-def _from_geometries(path: Path, file: Any, column: str) -> Polygons:  # noqa: ANN401
-    import shapely
+def _geometries(path: Path, file: Any, column: str) -> Iterator[Any]:  # noqa: ANN401
+    """Yield batches of geometries with what they are called, and their radii if they have any."""
+    import pyarrow as pa
 
     there = file.schema_arrow.names
     name = next((n for n in ("cell_id", *_index_columns(file), "name") if n in there), None)
     extra = [n for n in (name, "radius") if n is not None and n in there]
-    table = file.read(columns=[column, *dict.fromkeys(extra)])
     try:
-        shapes = shapely.from_wkb(table[column].to_numpy(zero_copy_only=False))
+        yield from file.iter_batches(BATCH, columns=list(dict.fromkeys([column, *extra])))
+    except (pa.ArrowException, OSError) as error:
+        raise FileFormatError(
+            f"{path.name} is damaged ({reason(error)})", "copy or export it again"
+        ) from error
+
+
+def _from_geometries(path: Path, batch: Any, column: str, first: int) -> Polygons:  # noqa: ANN401
+    import shapely
+
+    try:
+        shapes = shapely.from_wkb(batch.column(column).to_numpy(zero_copy_only=False))
     except (shapely.errors.ShapelyError, TypeError) as error:
         raise FileFormatError(
             f"the geometries of {path.name} are damaged ({reason(error)})",
             "copy or export it again",
         ) from error
-    ids = np.arange(len(shapes)) if name is None else _values(table[name])
+    there = batch.schema.names
+    name = next((n for n in there if n not in (column, "radius")), None)
+    ids = np.arange(first, first + len(shapes)) if name is None else _values(batch.column(name))
     points = shapely.get_type_id(shapes) == shapely.GeometryType.POINT
     if len(shapes) and points.all() and "radius" in there:
-        return Polygons.from_circles(
-            shapely.get_coordinates(shapes), _values(table["radius"]), ids
-        )
+        centre, radius = shapely.get_coordinates(shapes), _values(batch.column("radius"))
+        return Polygons.from_circles(centre, radius, ids)
     return Polygons.from_shapely(shapes, ids)
 
 
@@ -178,7 +203,11 @@ def _from_vertices(file: Any) -> Polygons:  # noqa: ANN401
 
 
 def _values(column: Any) -> Any:  # noqa: ANN401
-    held = column.to_numpy()
+    if hasattr(column, "combine_chunks"):
+        column = column.combine_chunks()
+    if hasattr(column, "dictionary"):
+        column = column.dictionary_decode()
+    held = column.to_numpy(zero_copy_only=False)
     if held.dtype == object and len(held) and isinstance(held[0], bytes):
         return np.array([item.decode(errors="replace") for item in held], dtype=object)
     return held

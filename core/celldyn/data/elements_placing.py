@@ -46,8 +46,16 @@ class Placing:
     places: NDArray[np.float64] | None = None
 
     @classmethod
-    def of(cls, adata: AnnData) -> Placing:
-        """Take from a tissue what placing needs, so that a job need not touch it."""
+    def of(cls, adata: AnnData, drawn_xy: NDArray[np.float64] | None = None) -> Placing:
+        """Take from a tissue what placing needs, so that a job need not touch it.
+
+        Parameters
+        ----------
+        adata
+            The tissue.
+        drawn_xy
+            (n_obs, 2) where its cells are drawn, if that is known already.
+        """
         scale = um_per_unit(adata) or 1.0
         said = adata.uns.get("spatialdata_attrs")
         said = said if isinstance(said, Mapping) else {}
@@ -60,7 +68,7 @@ class Placing:
             return cls(scale, None, ids, region, None)
         xy = coordinates(adata) * scale
         section = pd.Categorical(adata.obs[key])
-        drawn = side_by_side(xy, section)
+        drawn = side_by_side(xy, section) if drawn_xy is None else drawn_xy
         return cls(scale, drawn - xy, ids, region, section, _places(drawn, section))
 
     def rows(self, ids: NDArray[Any], element: str) -> NDArray[np.intp]:
@@ -85,23 +93,39 @@ class Placing:
     def polygons(self, held: Polygons, element: str) -> tuple[Polygons, NDArray[np.intp]]:
         """Return outlines where the tissue is drawn, and the cell of each (-1: none)."""
         rows = self.rows(held.ids, element)
-        if self.shift is None or len(self.shift) == 0:
-            return held.moved(self.scale), rows
-        return held.moved(self.scale, np.where(rows[:, None] >= 0, self.shift[rows], 0.0)), rows
+        return held.moved(self.scale, self._shifts(rows, element)), rows
 
     def molecules(self, held: MoleculeTable, element: str) -> MoleculeTable:
         """Return molecules where the tissue is drawn: by their section, else by their cell."""
         if self.shift is None or self.section is None or len(self.shift) == 0:
             return held.moved(self.scale)
+        rows = np.full(len(held), -1)
         if held.section is not None:
             codes = self._codes(held.section)
             first = pd.Series(np.arange(len(self.shift))).groupby(self.section.codes).first()
             rows = first.reindex(codes, fill_value=-1).to_numpy()
         elif held.cell_id is not None:
             rows = self.rows(held.cell_id, element)
-        else:
-            return held.moved(self.scale)
-        return held.moved(self.scale, np.where(rows[:, None] >= 0, self.shift[rows], 0.0))
+        return held.moved(self.scale, self._shifts(rows, element))
+
+    def _shifts(self, rows: NDArray[np.intp], element: str) -> NDArray[np.float64]:
+        """Return (n, 2) shifts by cell; what has none goes where its element's section goes."""
+        if self.shift is None or len(self.shift) == 0:
+            return np.zeros(2)
+        shifts = np.where(rows[:, None] >= 0, self.shift[rows], 0.0)
+        if (rows < 0).any():
+            shifts[rows < 0] = self._shift_of(element, rows)
+        return shifts
+
+    def _shift_of(self, element: str, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Return the shift of the one section of an element, told by its cells or its name."""
+        if self.section is None:
+            return np.zeros(2)
+        codes = np.unique(self.section.codes[rows[rows >= 0]])
+        names = [str(name) for name in self.section.categories]
+        if len(codes) == 1 and codes[0] >= 0:
+            return self.of_section(names[codes[0]])
+        return self.of_section(next((n for n in names if element.startswith(f"{n}_")), None))
 
     def origin_of(self, drawn: tuple[float, float, float, float]) -> Region:
         """Return the rectangle of an element's coordinates that is drawn in a rectangle.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +14,17 @@ from numpy.typing import NDArray
 from celldyn import keys
 from celldyn.data.anndata_files import guarded
 from celldyn.data.elements import Polygons, RadialPolygons
-from celldyn.data.elements_parquet import holds_outlines, read_polygons
+from celldyn.data.elements_parquet import holds_outlines, read_polygons_job
 from celldyn.data.elements_transform import global_affine
 from celldyn.data.formats import zarr_attributes
 from celldyn.data.hostile import check_zarr
 from celldyn.errors import CelldynError, FileFormatError, UnavailableError
+from celldyn.jobs import Job, Progress, run
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
+T = TypeVar("T")
 Kind = Literal["outlines", "molecules", "domains"]
 OUTLINE_FILES = ("cells", "nuclei", "cell_boundaries", "nucleus_boundaries")
 MOLECULE_FILE, DOMAIN_FILE, TABLE_FILE = "transcripts", "domains", "table.h5ad"
@@ -50,6 +53,12 @@ class ElementSource:
     def is_nuclei(self) -> bool:
         """Whether it outlines nuclei, by its name."""
         return "nucle" in self.name.casefold()
+
+
+def table_of(path: Path) -> Path:
+    """Return the table of a folder as the simulator writes it; any other path as it is."""
+    table = path / TABLE_FILE
+    return table if path.is_dir() and table.is_file() else path
 
 
 def element_sources(adata: AnnData, path: Path | None) -> list[ElementSource]:
@@ -125,6 +134,11 @@ def _beside(path: Path) -> list[ElementSource]:
 
 
 def read_outlines(source: ElementSource) -> Polygons:
+    """Read outlines at once; see `read_outlines_job`."""
+    return run(read_outlines_job(source), bar=False)
+
+
+def read_outlines_job(source: ElementSource) -> Job[Polygons]:
     """Read the outlines of a file or SpatialData folder, in the coordinate system "global".
 
     Holes are left out, and each part of a multipolygon is one polygon.
@@ -140,13 +154,35 @@ def read_outlines(source: ElementSource) -> Polygons:
     if path is None:
         raise FileFormatError(f"{source.name} is part of the table", "draw it from its radii")
     if path.is_file():
-        return guarded(path, lambda: read_polygons(path))
+        return (yield from _watched(path, read_polygons_job(path)))
     folder = path / "shapes" / source.name
     check_zarr(folder)
-    if not (folder / "shapes.parquet").is_file():
+    file = folder / "shapes.parquet"
+    yield Progress("reading outlines")
+    if not file.is_file():
         return guarded(folder, lambda: _read_with_spatialdata(path, source.name))
     affine = global_affine(zarr_attributes(folder) or {}, source.name)
-    return guarded(folder, lambda: read_polygons(folder / "shapes.parquet")).transformed(affine)
+    held = yield from _watched(file, read_polygons_job(file))
+    if np.array_equal(affine, np.eye(3)):
+        return held
+    return held.transformed(affine)
+
+
+def _watched(path: Path, job: Job[T]) -> Job[T]:
+    """Run a job of reading, with whatever a reader raises turned into one sentence."""
+    with closing(job):
+        while True:
+            progress, result = guarded(path, lambda: _step(job))
+            if progress is None:
+                return cast("T", result)
+            yield progress
+
+
+def _step(job: Job[T]) -> tuple[Progress | None, T | None]:
+    try:
+        return next(job), None
+    except StopIteration as end:
+        return None, end.value
 
 
 def _read_with_spatialdata(folder: Path, name: str) -> Polygons:

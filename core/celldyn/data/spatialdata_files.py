@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 _ELEMENTS = ("shapes", "points")
+MAIN_TABLE = "table"
+"""What spatialdata-io and the simulator call the table of cells, where there are others too."""
 
 
 def read_spatialdata(folder: Path, *, table: str | None = None, backed: bool = False) -> AnnData:
     """Read a table of a SpatialData folder; see `celldyn.data.read`.
 
     Coordinates are those of the table, else the centroids of the shapes or points that it
-    annotates, in the coordinate system "global". A table over several elements gets their name as
+    annotates, in the coordinate system "global". Of several tables the one called "table" is meant
+    where none is named. A table over several elements gets their name as
     its section.
     """
     adata = read_zarr(folder / "tables" / _choose(folder, table), backed=backed)
@@ -51,6 +54,8 @@ def _choose(folder: Path, table: str | None) -> str:
     there = listed(names)
     if table is not None and table not in names:
         raise MissingKeyError(f"{folder.name} has no table {table!r}", f"its tables are: {there}")
+    if table is None and MAIN_TABLE in names:
+        return MAIN_TABLE
     if table is None and len(names) > 1:
         raise MissingKeyError(
             f"{folder.name} has several tables: {there}", "name one of them as the table"

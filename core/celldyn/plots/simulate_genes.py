@@ -54,7 +54,7 @@ def gene_parameters(gpar_df: pd.DataFrame, *, celltypes: list[str] | None = None
     rows = math.ceil(len(shown) / _BOX_COLUMNS)
     columns = min(_BOX_COLUMNS, len(shown))
     figure = Figure(figsize=(7.5 + 3.6 * columns, max(5.0, 2.6 * rows)), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=[7.5, 3.6 * columns])
+    left, right = _halves(figure, columns)
     _heatmap(left, gpar_df, names, classes, colours)
     grid = right.add_gridspec(rows, columns)
     for place, name in enumerate(shown):
@@ -64,6 +64,11 @@ def gene_parameters(gpar_df: pd.DataFrame, *, celltypes: list[str] | None = None
         axes.set_title(f"μ in {name}", fontsize=10)
     figure.suptitle("Gene table: markers are expressed in their own cell type")
     return figure
+
+
+def _halves(figure: Figure, columns: int) -> list[SubFigure]:
+    pair = figure.subfigures(1, 2, squeeze=False, width_ratios=[7.5, 3.6 * columns])
+    return list(pair[0])
 
 
 def _heatmap(

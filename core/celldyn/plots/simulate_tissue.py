@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,11 @@ Region = tuple[float, float, float, float]
 
 _CELLS_SHOWN = 250
 """Cells of a region when none is asked for."""
+_LOOKS: tuple[tuple[Literal["cell", "nucleus"], float, str], ...] = (
+    ("cell", 0.25, "#666666"),
+    ("nucleus", 0.75, "#333333"),
+)
+"""Outline, opacity, and colour of its edge."""
 _MOLECULE_COLOUR, _LEAKED_COLOUR = "#111111", "#d55e00"
 
 
@@ -104,7 +109,7 @@ def _outlines(axes: Axes, simulation: Simulation, rows: NDArray[np.intp]) -> Non
     names = [str(name) for name in types.cat.categories]
     colours = to_rgba_array(default_colours(len(names)))
     codes = types.cat.codes.to_numpy()[rows]
-    for kind, alpha, edge in (("cell", 0.25, "#666666"), ("nucleus", 0.75, "#333333")):
+    for kind, alpha, edge in _LOOKS:
         faces = colours[codes]
         faces[:, 3] = alpha
         corners = simulation.shapes.vertices(kind, rows)

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from celldyn.jobs import Job, Progress, run
-from celldyn.simulate.expected import expected_table
+from celldyn.simulate.expected import domain_shares, domains_decide, expected_table
 from celldyn.simulate.region import molecules_of_job
 from celldyn.simulate.shapes.outlines import NESTING
 
@@ -104,9 +104,21 @@ def _proportions(simulation: Simulation) -> Iterator[Check]:
         return  # the states make the types: no shares are asked for
     n = len(simulation.cells)
     met = simulation.cells["celltype"].value_counts(sort=False, normalize=True)
-    for name, share in zip(config.celltype_names, config.proportions, strict=True):
+    for name, share in zip(config.celltype_names, _asked_shares(simulation), strict=True):
         yield Check(f"share of {name}", float(share), float(met[name]),
                     PROPORTION_TOLERANCE + 1.0 / n)  # fmt: skip
+
+
+def _asked_shares(simulation: Simulation) -> Floats:
+    """Return the shares asked for: the domains' own, outside structures, if all have one."""
+    config, cells = simulation.config, simulation.cells
+    if not domains_decide(config):
+        return config.proportions
+    free = (cells["prototype"] == 0).to_numpy()
+    in_domain = cells["domain"][free].value_counts(sort=False).to_numpy()
+    in_structures = cells["celltype"][~free].value_counts(sort=False).to_numpy()
+    asked: Floats = (in_domain @ domain_shares(config) + in_structures) / len(cells)
+    return asked
 
 
 def _counts(simulation: Simulation) -> Iterator[Check]:
@@ -128,7 +140,7 @@ def _counts(simulation: Simulation) -> Iterator[Check]:
         own = (markers == f"{name}_mkr").to_numpy()
         own[shared.get(name, [])] = True
         mu, theta = (table[f"{name}_{part}"].to_numpy(dtype=float) for part in ("mu", "theta"))
-        met = np.asarray(simulation.counts[here, :n_genes].sum(axis=0)).ravel()
+        drawn = np.asarray(simulation.counts[here, :n_genes].sum(axis=0)).ravel()
         size, size2 = scale[here].sum(), (scale[here] ** 2).sum()
         spread = size * mu + size2 * mu**2 / theta
         for what, genes in (
@@ -138,7 +150,12 @@ def _counts(simulation: Simulation) -> Iterator[Check]:
         ):
             cov = config.gene_correlation * np.sqrt(spread[genes]).sum() ** 2
             variance = (1.0 - config.gene_correlation) * spread[genes].sum() + cov
-            values = (size * mu[genes].sum(), met[genes].sum(), variance, here.size * genes.sum())
+            values = (
+                size * mu[genes].sum(),
+                drawn[genes].sum(),
+                variance,
+                here.size * genes.sum(),
+            )
             sums[what] = sums.get(what, np.zeros(4)) + np.array(values, dtype=float)
     for what, (asked, met_sum, variance, number) in sums.items():
         if number:

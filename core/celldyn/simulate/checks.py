@@ -152,10 +152,12 @@ def _known(field: str, given: Iterable[object], known: Iterable[object], what: s
 
 def _parts(config: SimulationConfig) -> None:
     # Imported here: these rooms need the config's own module.
+    from celldyn.simulate.dynamics import check_dynamics
     from celldyn.simulate.layout import check_layout
     from celldyn.simulate.measure.checks import check_measurement
     from celldyn.simulate.shapes.checks import check_prototypes, check_shapes
 
+    check_dynamics(config)
     check_layout(config)
     check_shapes(config)
     check_prototypes(config)

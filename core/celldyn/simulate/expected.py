@@ -20,6 +20,8 @@ _EXACT_VALUES = 60_000
 """Up to this many means the gene table is drawn as the simulation draws it."""
 _REPRESENTATIVES = 200
 """Beyond, each class of genes is represented by so many quantiles of its prior."""
+_STATE_CV = 1.1
+"""Spread of the dynamic genes' means between genes and states, as trees and wells have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Expected:
 
 def expected_table(config: SimulationConfig) -> Expected:
     """Return the expected counts per cell type; see `celldyn.simulate.estimate.estimate`."""
-    shares, n_types = config.proportions, config.n_celltype
+    shares, n_types = expected_shares(config), config.n_celltype
     table = _drawn(config) if config.n_genes * n_types <= _EXACT_VALUES else _quantiles(config)
     n_genes = config.n_genes
     named = _named(config, table[0], shares)
@@ -69,15 +71,38 @@ def expected_table(config: SimulationConfig) -> Expected:
         dynamics = config.dynamics
         n_genes += dynamics.n_genes
         mean = np.full((n_types, 1), dynamics.gene_mu * (1.0 - dynamics.zero_inflation))
-        theta, weight = (
-            np.full_like(mean, dynamics.gene_theta),
-            np.full_like(mean, dynamics.n_genes),
-        )
+        # Means that differ between states act on the zeros as a wider distribution does.
+        theta = np.full_like(mean, 1.0 / (1.0 / dynamics.gene_theta + _STATE_CV**2))
+        weight = np.full_like(mean, dynamics.n_genes)
         table = _beside(table, (mean, theta, weight))
     mean, theta, weight = table
     if config.technical is not None:
         mean, theta = _measured(config.technical, mean, theta)
     return Expected(mean, theta, weight, shares, n_genes)
+
+
+def expected_shares(config: SimulationConfig) -> Floats:
+    """Return the (n_celltype,) shares of the types: those of the domains where all are given."""
+    if not domains_decide(config):
+        return config.proportions
+    shares: Floats = domain_shares(config).mean(axis=0)
+    return shares
+
+
+def domains_decide(config: SimulationConfig) -> bool:
+    """Whether every domain has a composition of its own, so that no shares are asked for."""
+    return config.domain_composition.keys() >= set(config.domain_names)
+
+
+def domain_shares(config: SimulationConfig) -> Floats:
+    """Return (n_domains, n_celltype) shares of the types, where every domain has its own."""
+    rows = [
+        [config.domain_composition[domain].get(name, 0.0) for name in config.celltype_names]
+        for domain in config.domain_names
+    ]
+    given = np.array(rows, dtype=np.float64)
+    shares: Floats = given / given.sum(axis=1, keepdims=True)
+    return shares
 
 
 _Table = tuple[Floats, Floats, Floats]

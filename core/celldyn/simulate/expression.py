@@ -89,12 +89,12 @@ def all_gene_names(config: SimulationConfig) -> list[str]:
 
 def tissue_of(config: SimulationConfig, cells: pd.DataFrame) -> Tissue:
     """Return positions and labels of the cells as plain arrays."""
-    codes = (
+    celltype, domain, section = (
         cells[name].cat.codes.to_numpy().astype(np.intp)
         for name in ("celltype", "domain", "section")
     )
-    xy = cells[["x", "y"]].to_numpy()
-    return Tissue(xy, *codes, config.celltype_names, config.domain_names, config.seed)
+    xy, names = cells[["x", "y"]].to_numpy(), (config.celltype_names, config.domain_names)
+    return Tissue(xy, celltype, domain, section, *names, config.seed)
 
 
 def expression_job(
@@ -127,7 +127,6 @@ def expression_job(
         perturbation.rows(cell_names(len(cells)))
     effects = _effects(config, cells, names)
     groups = [table_group(config, cells, genes)]
-    layers: dict[str, sparse.csr_matrix] = {}
     if dynamics is not None:
         from celldyn.simulate.dynamics import dynamic_group
 
@@ -145,7 +144,14 @@ def expression_job(
         parts.append((yield from _observed_job(config, ids, named, names, effects, threads)))
     yield Progress("joining")
     counts = parts[0] if len(parts) == 1 else sparse.hstack(parts, format="csr")
-    made = Expression(counts, names, named.betas, effects, layers=layers)
+    made = Expression(counts, names, named.betas, effects)
+    if dynamics is not None and dynamics.spec.spliced:
+        from celldyn.simulate.dynamics import unspliced_job
+
+        made.layers[keys.SPLICED()] = counts
+        made.layers[keys.UNSPLICED()] = yield from unspliced_job(
+            dynamics, cells, names, threads=threads
+        )
     return (yield from _technical_job(made, config, cells, _joined(blocks), threads))
 
 
@@ -193,9 +199,7 @@ def _named_job(
         return NamedGenes([])
     ids = cells["cell_id"].to_numpy()
     drawn: dict[str, Floats] = {}
-    where = {
-        name: (group, k) for group in range(len(groups)) for k, name in enumerate(groups[group].names)
-    }
+    where = {name: (g, k) for g, group in enumerate(groups) for k, name in enumerate(group.names)}
     for target in config.targets:
         for name in sorted(target.inputs & where.keys() - drawn.keys()):
             group, k = where[name]
@@ -222,7 +226,7 @@ def _observed_job(
     """Return the named genes as they are measured, (n_cells, G)."""
     if effects is None:
         columns = [sparse.csr_matrix(named.counts[name][:, None]) for name in named.names]
-        return sparse.hstack(columns, format="csr")
+        return sparse.csr_matrix(sparse.hstack(columns, format="csr"))
     group = GeneGroup(named.names, named.block)
     own = _of_genes(effects, names, named.names)
     return (yield from group.draw_job(config.seed, ids, own, threads))
@@ -252,7 +256,7 @@ def _technical_job(
     spec, ids = config.technical, cells["cell_id"].to_numpy()
     if spec is None:
         return made
-    noise = {"gene_names": made.gene_names, "cell_ids": ids, "seed": config.seed}
+    noise: dict[str, Any] = {"gene_names": made.gene_names, "cell_ids": ids, "seed": config.seed}
     mean = native
     if made.effects is not None:
         from celldyn.simulate.measure.means import with_effects

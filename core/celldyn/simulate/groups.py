@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -75,7 +75,7 @@ class GeneGroup:
         threads: int | None = None,
     ) -> Job[sparse.csr_matrix]:
         """Draw the group's counts, (n_cells, G) CSR, with what a batch does to their means."""
-        noise = {
+        noise: dict[str, Any] = {
             "cell_ids": cell_ids,
             "correlation": self.correlation,
             "classes": self.classes,
@@ -92,9 +92,7 @@ def cell_names(n_cells: int) -> pd.Index:
     return pd.Index([f"cell_{i}" for i in range(n_cells)])
 
 
-def table_group(
-    config: SimulationConfig, cells: pd.DataFrame, genes: pd.DataFrame
-) -> GeneGroup:
+def table_group(config: SimulationConfig, cells: pd.DataFrame, genes: pd.DataFrame) -> GeneGroup:
     """Return the genes of the table: by classes, or by programs."""
     names = genes["feature_name"].tolist()
     classes = genes["gene_type"].tolist() if config.gene_correlation else None

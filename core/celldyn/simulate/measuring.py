@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from celldyn.jobs import Job
-from celldyn.simulate.molecules import iterate_molecules, molecules_job
+from celldyn.simulate.molecules import molecule_stream_job, molecules_job
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -45,18 +45,22 @@ def measuring_job(
     if int(simulation.counts.sum()) <= _IN_MEMORY:
         kept = yield from molecules_job(**inputs, threads=threads)
 
-    def source() -> Any:  # noqa: ANN401
-        return kept if kept is not None else iterate_molecules(**inputs, threads=threads)
+    def source_job() -> Job[Any]:
+        if kept is not None:
+            return kept
+        return (yield from molecule_stream_job(**inputs, threads=threads))
 
     common: dict[str, Any] = {"cells": simulation.cells, "threads": threads}
     names = simulation.gene_names
     for spec in config.platforms:
+        molecules = yield from source_job()
         platforms[spec.label] = yield from platform_job(
-            spec, source(), config.canvas_um, names, config.seed, **common
+            spec, molecules, config.canvas_um, names, config.seed, **common
         )
     if config.segmentation is None:
         return platforms, None
+    molecules = yield from source_job()
     segmentation = yield from segmentation_job(
-        config.segmentation, simulation.shapes, source(), names, config.seed, **common
+        config.segmentation, simulation.shapes, molecules, names, config.seed, **common
     )
     return platforms, segmentation

@@ -8,15 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from celldyn.jobs import Job, Progress, run
+from celldyn.jobs import Job
 from celldyn.simulate.fields import smooth_field
+from celldyn.simulate.ligands import received, received_job
 from celldyn.simulate.specs import GeneSpec, TargetSpec
 
-Floats = NDArray[np.float64]
+__all__ = [
+    "Tissue",
+    "TrueBetas",
+    "coefficients",
+    "gene_mean",
+    "received",
+    "received_job",
+    "true_betas_job",
+]
 
-_EDGE_WEIGHT = 0.001
-"""Weight of a neighbour at the reach of the kernel, relative to the cell itself."""
-_BLOCK = 1 << 11
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,7 @@ class TrueBetas:
     gene
         The target.
     columns
-        "beta0", then "beta_<modulator>" with modulators as "TF" and "ligand$receptor".
+        "beta0", then "beta_<modulator>" with modulators as "TF", "ligand$receptor", "ligand#TF".
     values
         (n_cells, 1 + n_modulators) coefficients per cell.
     features
@@ -88,49 +95,6 @@ class TrueBetas:
         return mean
 
 
-def received(tissue: Tissue, expression: Floats, radius_um: float) -> Floats:
-    """Return how much of a ligand reaches each cell, (n_cells,); see `received_job`."""
-    return run(received_job(tissue, expression, radius_um), bar=False)
-
-
-def received_job(tissue: Tissue, expression: Floats, radius_um: float) -> Job[Floats]:
-    """Average a ligand over each cell's neighbourhood; progress counts cells.
-
-    A neighbour at distance d up to the radius r weighs 0.001^((d / r)²), the cell itself 1; the
-    sum is divided by the sum of the weights. Sections do not see each other.
-
-    Parameters
-    ----------
-    tissue
-        Where the cells lie.
-    expression
-        (n_cells,) of the ligand.
-    radius_um
-        Reach in µm.
-
-    Returns
-    -------
-    (n_cells,) in the unit of `expression`.
-    """
-    from scipy.spatial import cKDTree
-
-    average = np.empty(len(tissue.xy))
-    for k in np.unique(tissue.section):
-        here = np.flatnonzero(tissue.section == k)
-        tree = cKDTree(tissue.xy[here])
-        for start in range(0, here.size, _BLOCK):
-            rows = here[start : start + _BLOCK]
-            near = cKDTree(tissue.xy[rows]).sparse_distance_matrix(
-                tree, radius_um, output_type="ndarray"
-            )
-            weight = _EDGE_WEIGHT ** ((near["v"] / radius_um) ** 2)
-            total = np.bincount(near["i"], weight, rows.size)
-            signal = np.bincount(near["i"], weight * expression[here[near["j"]]], rows.size)
-            average[rows] = signal / total
-            yield Progress("received ligands", start + rows.size, here.size)
-    return average
-
-
 def gene_mean(spec: GeneSpec, tissue: Tissue) -> Floats:
     """Return the mean of a named gene in each cell of size 1, (n_cells,)."""
     mean = spec.mu * tissue.factor(spec.celltype_factor, spec.domain_factor)
@@ -138,6 +102,19 @@ def gene_mean(spec: GeneSpec, tissue: Tissue) -> Floats:
         wave = spec.field_strength * tissue.field(spec.field_length_um, f"gene/{spec.name}")
         mean = mean * np.exp(wave - 0.5 * spec.field_strength**2)
     return mean
+
+
+def coefficients(spec: TargetSpec, tissue: Tissue) -> Floats:
+    """Return one target's coefficients in every cell, (n_cells, 1 + n_modulators)."""
+    vary = tissue.factor(spec.celltype_factor, spec.domain_factor)
+    columns = [np.full(len(tissue.xy), spec.intercept)]
+    for name, coefficient in spec.coefficients.items():
+        beta = coefficient * vary
+        if spec.field_strength:
+            wave = tissue.field(spec.field_length_um, f"beta/{spec.gene}/{name}")
+            beta = beta * (1.0 + spec.field_strength * wave)
+        columns.append(beta)
+    return np.stack(columns, axis=1)
 
 
 def true_betas_job(
@@ -152,29 +129,25 @@ def true_betas_job(
     tissue
         Cells, their types, domains and sections.
     expression
-        Gives (n_cells,) counts of a gene by name.
+        Gives (n_cells,) counts of a gene by name, or its expected counts for a truth without
+        noise.
 
     Returns
     -------
-    Coefficients as `TargetSpec` defines them; beta0 is the same in every cell.
+    Coefficients as `TargetSpec` defines them; beta0 is the same in every cell. Under a
+    perturbation of the target itself they still say what regulates it, and its mean is changed
+    on top.
     """
-    vary = tissue.factor(spec.celltype_factor, spec.domain_factor)
     features = [expression(name) for name in spec.regulators]
-    signal: dict[str, Floats] = {}
-    for ligand in dict(spec.pairs):
-        signal[ligand] = yield from received_job(tissue, expression(ligand), spec.radius_um)
-    features += [signal[ligand] * expression(receptor) for ligand, receptor in spec.pairs]
-    columns = [np.full(len(tissue.xy), spec.intercept)]
-    coefficients = {**spec.regulators, **spec.ligand_receptor}
-    for name, coefficient in coefficients.items():
-        beta = coefficient * vary
-        if spec.field_strength:
-            wave = tissue.field(spec.field_length_um, f"beta/{spec.gene}/{name}")
-            beta = beta * (1.0 + spec.field_strength * wave)
-        columns.append(beta)
+    ligands = list(dict(spec.pairs))
+    if ligands:
+        levels = np.stack([expression(ligand) for ligand in ligands], axis=1)
+        heard = yield from received_job(tissue, levels, spec.radius_um, spec.kernel)
+        signal = dict(zip(ligands, heard.T, strict=True))
+        features += [signal[ligand] * expression(partner) for ligand, partner in spec.pairs]
     return TrueBetas(
         spec.gene,
-        ["beta0", *(f"beta_{name}" for name in coefficients)],
-        np.stack(columns, axis=1),
+        ["beta0", *(f"beta_{name}" for name in spec.coefficients)],
+        coefficients(spec, tissue),
         np.stack(features, axis=1) if features else np.empty((len(tissue.xy), 0)),
     )

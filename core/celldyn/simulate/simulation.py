@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
@@ -97,7 +95,7 @@ class Simulation:
         from celldyn.simulate.molecules import molecules_job
 
         molecules = run(molecules_job(**self.molecule_inputs()), bar=False)
-        return molecules.to_frame(self.gene_names)
+        return molecules.to_frame(self.gene_names, self.config.section_names)
 
     @cached_property
     def domains(self) -> list[dict[str, Any]]:

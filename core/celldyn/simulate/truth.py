@@ -80,10 +80,17 @@ def to_anndata(simulation: Simulation) -> AnnData:
 
 
 def true_edges(config: SimulationConfig) -> pd.DataFrame:
-    """Return what regulates what: source, target, kind ("TF" or "LR") and coefficient."""
+    """Return what regulates what: source, target, kind and coefficient.
+
+    The kind is "TF", "LR" (a pair ligand$receptor) or "L-TF" (a pair ligand#TF).
+    """
     rows: list[tuple[str, str, str, float]] = []
     for target in config.targets:
-        for kind, given in (("TF", target.regulators), ("LR", target.ligand_receptor)):
+        for kind, given in (
+            ("TF", target.regulators),
+            ("LR", target.ligand_receptor),
+            ("L-TF", target.tf_ligand),
+        ):
             rows += [(source, target.gene, kind, beta) for source, beta in given.items()]
     return pd.DataFrame(rows, columns=["source", "target", "kind", "coefficient"])
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from celldyn.simulate.dynamics.counting import (
+    check_dynamics,
+    dynamic_gene_names,
+    dynamic_group,
+    unspliced_job,
+)
 from celldyn.simulate.dynamics.drivers import raised_fates
 from celldyn.simulate.dynamics.expression import (
     dynamic_means,
@@ -17,6 +23,9 @@ __all__ = [
     "Dynamics",
     "Potential",
     "Walkers",
+    "check_dynamics",
+    "dynamic_gene_names",
+    "dynamic_group",
     "dynamic_means",
     "dynamic_velocity",
     "dynamics_job",
@@ -28,4 +37,5 @@ __all__ = [
     "raised_fates",
     "splicing_means",
     "time_step",
+    "unspliced_job",
 ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from celldyn.perturbation import Change, Perturbation
+from celldyn.perturbation import Perturbation
 
 if TYPE_CHECKING:
     from celldyn.simulate.dynamics.potentials import Floats
@@ -18,7 +19,7 @@ LARGEST_FACTOR = 2.0
 
 def raised_fates(
     spec: DynamicsSpec,
-    perturbation: Perturbation | None = None,
+    perturbations: Perturbation | Sequence[Perturbation] | None = None,
     obs: Any = None,  # noqa: ANN401
 ) -> Floats:
     """Return how far each fate's valley is raised by what happens to its drivers.
@@ -31,39 +32,39 @@ def raised_fates(
     ----------
     spec
         Which genes drive what, and their knock-outs.
-    perturbation
-        On top of these; genes that drive nothing do not matter.
+    perturbations
+        On top of these, one after another; genes that drive nothing do not matter.
     obs
         What finds the perturbed cells: an AnnData, obs names, or the number of cells; see
-        `Perturbation.rows`. Not needed if the perturbation is in all cells.
+        `Perturbation.rows`. Not needed if every perturbation is in all cells.
 
     Returns
     -------
     (n_fates,) heights, or (n_cells, n_fates) if only some cells are perturbed; exactly 0 where
     every factor is 1.
     """
-    everywhere = _heights(spec, {})
-    if perturbation is None or not (spec.drivers.keys() & perturbation.genes.keys()):
-        return everywhere
-    there = _heights(spec, dict(perturbation.genes))
-    if perturbation.cells is None:
-        return there
-    rows = perturbation.rows(obs)
+    drivers = list(spec.drivers)
+    given = [perturbations] if isinstance(perturbations, Perturbation) else perturbations or []
+    given = [one for one in given if one.genes.keys() & spec.drivers.keys()]
+    everywhere = all(one.cells is None for one in given)
+    factors = np.array([[spec.knockouts.get(gene, 1.0) for gene in drivers]])
+    if not everywhere:
+        factors = np.tile(factors, (_n_cells(obs), 1))
+    for one in given:
+        rows = slice(None) if everywhere else one.rows(obs)
+        for gene in one.genes.keys() & spec.drivers.keys():
+            change, k = one.genes[gene], drivers.index(gene)
+            factors[rows, k] = change.factor * factors[rows, k] + change.offset / spec.gene_mu
+    lost = 1.0 - np.clip(factors, 0.0, LARGEST_FACTOR)
+    # Drivers take turns: every n_fates-th of them is of the same fate.
+    per_fate = len(drivers) // spec.n_fates
+    heights = np.zeros((len(lost), spec.n_fates))
+    for turn in range(per_fate):
+        heights += lost[:, turn * spec.n_fates : (turn + 1) * spec.n_fates]
+    heights *= spec.depth * spec.driver_tilt / max(per_fate, 1)
+    return heights[0] if everywhere else heights
+
+
+def _n_cells(obs: Any) -> int:  # noqa: ANN401
     names = getattr(obs, "obs_names", obs)
-    n_cells = int(names) if isinstance(names, int | np.integer) else len(names)
-    heights = np.tile(everywhere, (n_cells, 1))
-    heights[rows] = there
-    return heights
-
-
-def _heights(spec: DynamicsSpec, changes: dict[str, Change]) -> Floats:
-    lost = np.zeros(spec.n_fates)
-    drivers = spec.drivers
-    for gene, fate in drivers.items():
-        factor = spec.knockouts.get(gene, 1.0)
-        if gene in changes:
-            factor = changes[gene].factor * factor + changes[gene].offset / spec.gene_mu
-        lost[fate] += 1.0 - min(max(factor, 0.0), LARGEST_FACTOR)
-    per_fate = max(len(drivers) // spec.n_fates, 1)
-    heights: Floats = spec.depth * spec.driver_tilt * lost / per_fate
-    return heights
+    return int(names) if isinstance(names, int | np.integer) else len(names)

@@ -85,6 +85,8 @@ class Potential(ABC):
         (n,) values.
         """
         rows, heights = self._rows(z), self.heights(raised)
+        if rows.shape[1] == 1:  # see `row_gradient`
+            return self.value(np.repeat(rows.T, 2, axis=0), raised)[:1]
         rest = rows[self.n_core :]
         value = self.core_value(rows[: self.n_core], heights)
         harmonic: Floats = value + 0.5 * EXTRA_STIFFNESS * (rest**2).sum(axis=0)

@@ -19,7 +19,7 @@ _STEP = 0.2
 """A step in time, over that which the steepest curvature allows at most to half."""
 _WORK = 3_000_000
 """Cell-steps times dimensions and fates of a block: some 0.2 s."""
-_MOST, _FEWEST = 8192, 64
+_MOST, _FEWEST = 2048, 64
 _PATIENCE = 80.0
 """Time after which a cell that reached no fate is given the nearest, times the depth."""
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlogy
 
 from celldyn.errors import DataError
-from celldyn.jobs import Job
+from celldyn.jobs import Job, Progress
 from celldyn.simulate.dynamics.committor import committor_job
 from celldyn.simulate.dynamics.drivers import raised_fates
 from celldyn.simulate.dynamics.expression import GeneProgram
@@ -58,6 +58,8 @@ class Dynamics:
         (n, n_fates) probability of each fate from z on.
     state
         (n,) position in `state_names` of the part of the valleys that z lies in.
+    state_type
+        (n,) position in `type_names`: 0 before the last fork, 1 + k on the way to fate k alone.
     raised
         (n_fates,) or (n, n_fates) heights by which fates were raised.
     perturbation, perturbed
@@ -76,6 +78,7 @@ class Dynamics:
     fate: NDArray[np.intp]
     fates: Floats
     state: NDArray[np.intp]
+    state_type: NDArray[np.intp]
     raised: Floats
     perturbation: Perturbation | None
     perturbed: NDArray[np.bool_]
@@ -89,6 +92,11 @@ class Dynamics:
     def state_names(self) -> list[str]:
         """Names of the parts of the valleys, from the root on."""
         return self.landscape.state_names
+
+    @property
+    def type_names(self) -> list[str]:
+        """Names of the cell types that the states make."""
+        return self.spec.type_names
 
     @property
     def entropy(self) -> Floats:
@@ -147,6 +155,7 @@ def dynamics_job(
         )
     obs = n_cells if obs is None else obs
     time = _times(spec, ids, seed, xy, canvas)
+    yield Progress("cell states", 0, None)
     landscape = make_potential(spec)
     raised = raised_fates(spec, perturbation, obs)
     start = Walkers.at_root(landscape, ids, raised)
@@ -172,6 +181,7 @@ def dynamics_job(
         fate=fate,
         fates=fates,
         state=state,
+        state_type=np.maximum(state - (len(landscape.state_names) - spec.n_fates) + 1, 0),
         raised=raised,
         perturbation=perturbation,
         perturbed=perturbed,

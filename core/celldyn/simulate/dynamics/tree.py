@@ -64,6 +64,9 @@ class Tree(Potential):
             raised = np.vstack([raised, mine])
         self._points, self._way, self._raised = np.vstack(points).T, np.concatenate(way), raised
         self._slope = self.depth / float(self._way.max())
+        self._pull = (self._kappa / self._tau * self._points)[:, :, None]
+        floor = self._slope * self._way - 0.5 * self._kappa * (self._points**2).sum(axis=0)
+        self._offset = floor[:, None] / self._tau
         self.core_start = np.zeros(2)
         ends = [branch.end for branch in branches if len(branch.fates) == 1]
         last = {branch.fates[0]: branch.end for branch in branches if len(branch.fates) == 1}
@@ -82,22 +85,25 @@ class Tree(Potential):
         return max(self._kappa, EXTRA_STIFFNESS)
 
     def _exponents(self, z: Floats, raised: Floats) -> tuple[Floats, Floats]:
-        """Return each point's exponent, (n_points, n), less the largest, which follows."""
-        gap = (z[0] - self._points[0][:, None]) ** 2
-        gap += (z[1] - self._points[1][:, None]) ** 2
-        gap *= -0.5 * self._kappa / self._tau
-        gap += (self._slope / self._tau) * self._way[:, None]
+        """Return each point's exponent, (n_points, n), less the largest, which follows.
+
+        What all points share, -½ κ |z|² / τ, is left out of both.
+        """
+        exponent = self._pull[0] * z[0]
+        exponent += self._pull[1] * z[1]
+        exponent += self._offset
         for along, height in zip(self._raised.T, raised, strict=True):
             if height.any():
-                gap -= along[:, None] * (height / self._tau)
-        top = gap.max(axis=0)
-        gap -= top
-        return gap, top
+                exponent -= along[:, None] * (height / self._tau)
+        top = exponent.max(axis=0)
+        exponent -= top
+        return exponent, top
 
     def core_value(self, z: Floats, raised: Floats) -> Floats:
         """Return V; see `Potential.core_value`."""
         exponent, top = self._exponents(z, raised)
-        value: Floats = -self._tau * (top + np.log(np.exp(exponent).sum(axis=0)))
+        bowl = 0.5 * self._kappa * (z[0] ** 2 + z[1] ** 2)
+        value: Floats = bowl - self._tau * (top + np.log(np.exp(exponent).sum(axis=0)))
         return value
 
     def core_gradient(self, z: Floats, raised: Floats) -> Floats:
@@ -105,8 +111,12 @@ class Tree(Potential):
         share = self._exponents(z, raised)[0]
         np.exp(share, out=share)
         total = share.sum(axis=0)
-        centre = [(share * axis[:, None]).sum(axis=0) / total for axis in self._points]
-        gradient: Floats = self._kappa * (z - np.stack(centre))
+        gradient = np.empty((2, z.shape[1]))
+        for k, axis in enumerate(self._points):
+            np.einsum("jn,j->n", share, axis, out=gradient[k])
+        gradient /= -total
+        gradient += z
+        gradient *= self._kappa
         return gradient
 
 

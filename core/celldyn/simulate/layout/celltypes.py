@@ -27,6 +27,7 @@ Floats = NDArray[np.float64]
 _COUPLING_SLOPE, _STRONGEST_COUPLING = 3.6, 2.0
 """The coupling per continuity, and its limit, in units of the critical coupling: a continuity of
 .25 lies just below it, where patches show, and from .56 on patches are clean."""
+_INTERACTION_SWEEPS = 40
 _SWEEPS, _MORE_SWEEPS = 20, 60
 """Without, and in addition with a continuity of 1: patches grow with the root of the time."""
 _TOLERANCE = 0.02
@@ -120,12 +121,14 @@ def _wishes(config: SimulationConfig, graph: sparse.csr_matrix) -> Wishes:
     critical = np.log1p(np.sqrt(n_types)) * 4 * graph.shape[0] / max(graph.nnz, 1)
     strength = min(_COUPLING_SLOPE * c, _STRONGEST_COUPLING)
     coupling = np.eye(n_types) * critical * strength
+    n_sweeps = round(_SWEEPS + _MORE_SWEEPS * c**2)
     if config.interaction is not None:
         coupling = coupling + np.array(config.interaction)
+        n_sweeps = max(n_sweeps, _INTERACTION_SWEEPS)
     target = config.neighbour_target
     return Wishes(
         coupling,
-        round(_SWEEPS + _MORE_SWEEPS * c**2),
+        n_sweeps,
         None if target is None else np.array(target, dtype=np.float64),
     )
 

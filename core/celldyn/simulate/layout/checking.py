@@ -82,6 +82,8 @@ def _polygons(config: SimulationConfig) -> None:
 
 
 def _compositions(config: SimulationConfig) -> None:
+    if config.domain_composition and config.domain_pattern == "gradient" and config.n_domains == 1:
+        raise ValueError("domain_composition needs n_domains of at least 2 along a gradient")
     _known("domain_composition", list(config.domain_composition), config.domain_names, "domain")
     for name, shares in config.domain_composition.items():
         field = f"domain_composition.{name}"

@@ -125,6 +125,8 @@ def read_density(path: Path | str) -> Floats:
     DataError
         If it holds no density.
     """
+    from PIL.Image import DecompressionBombError
+
     path = Path(path)
     try:
         if path.suffix.lower() == ".npy":
@@ -134,7 +136,7 @@ def read_density(path: Path | str) -> Floats:
 
             values = imread(path)
         weights = np.asarray(values, dtype=np.float64)
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError, DecompressionBombError) as error:
         raise FileFormatError(
             f"{path.name} cannot be read as a density image",
             f"give a file that is there, in one of {', '.join(FORMATS)}",

@@ -12,14 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from celldyn.simulate.streams import hash_bits, spread, stream_key, unit_interval
+from celldyn.simulate.streams import hash_bits, unit_interval
 
 Codes = NDArray[np.intp]
 Labels = NDArray[np.int16]
 Floats = NDArray[np.float64]
 
-N_COLOURS = 8
-"""Cells of one colour are drawn at once, given all others; few of them are neighbours."""
 MOST_NEIGHBOURS = 32
 """Of one type; more count as that many, so that weights stay far from overflow."""
 
@@ -33,7 +31,7 @@ class Sampler(Protocol):
         Parameters
         ----------
         colour
-            0 .. `N_COLOURS` - 1.
+            Which cells: those of one colour are drawn at once, given all others.
         labels
             (n_cells,) types.
         weights
@@ -53,13 +51,6 @@ def weight_table(coupling: Floats) -> Floats:
     times = np.arange(MOST_NEIGHBOURS + 1)[None, :, None]
     table: Floats = np.exp(coupling.T[:, None, :] * times)
     return table
-
-
-def colours_of(free: Codes, seed: int, stage: str) -> list[Codes]:
-    """Divide the free cells by a hash; each part in ascending order."""
-    bits = hash_bits(stream_key(seed, f"{stage}/colour"), free, 0)
-    colour = (bits % np.uint64(N_COLOURS)).astype(np.int8)
-    return [free[colour == k] for k in range(N_COLOURS)]
 
 
 class NumpySampler:
@@ -84,7 +75,6 @@ class NumpySampler:
         self._graph = graph
         self._near = [graph[own] for own in rows]
         self._stratum = [stratum[own] for own in rows]
-        self._ids = [spread(own) for own in rows]
 
     def draw(self, colour: int, labels: Labels, weights: Floats, table: Floats, key: int) -> None:
         """Draw the cells of one colour anew; see `Sampler.draw`."""

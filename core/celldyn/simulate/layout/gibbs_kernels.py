@@ -32,9 +32,11 @@ def draw(rows, starts, near, labels, stratum, weights, table, key, fresh):  # ty
     rows
         (m,) cells.
     starts, near
-        (n_cells + 1,) and (n_edges,): the graph's rows and columns.
-    labels, stratum
-        (n_cells,) twice.
+        (m + 1,) and (n_edges,): their neighbours, `near[starts[r] : starts[r + 1]]`.
+    labels
+        (n_cells,) types.
+    stratum
+        (m,) codes.
     weights, table, key
         See `Sampler.draw`.
     fresh
@@ -43,12 +45,11 @@ def draw(rows, starts, near, labels, stratum, weights, table, key, fresh):  # ty
     n_types = weights.shape[1]
     count, weight = np.zeros(n_types, dtype=np.int64), np.empty(n_types)
     for r in range(rows.size):
-        i = rows[r]
-        count[:] = 0
-        for e in range(starts[i], starts[i + 1]):
-            count[labels[near[e]]] += 1
         for a in range(n_types):
-            weight[a] = weights[stratum[i], a]
+            count[a] = 0
+            weight[a] = weights[stratum[r], a]
+        for e in range(starts[r], starts[r + 1]):
+            count[labels[near[e]]] += 1
         for b in range(n_types):
             if count[b] > 0:
                 factor = table[b, min(count[b], MOST_NEIGHBOURS)]
@@ -56,7 +57,7 @@ def draw(rows, starts, near, labels, stratum, weights, table, key, fresh):  # ty
                     weight[a] *= factor[a]
         for a in range(1, n_types):
             weight[a] += weight[a - 1]
-        bits = _mixed(_mixed(np.uint64(i) * _GOLDEN + key) + _ZERO)
+        bits = _mixed(_mixed(np.uint64(rows[r]) * _GOLDEN + key) + _ZERO)
         chance = (np.float64(bits >> np.uint64(11)) + 0.5) * 2.0**-53
         level = chance * weight[n_types - 1]
         new = 0
@@ -79,31 +80,24 @@ class CompiledSampler:
     def __init__(
         self, graph: sparse.csr_matrix, rows: list[Codes], stratum: Codes, n_types: int
     ) -> None:
-        self.rows, self.n_types = rows, n_types
-        self._starts, self._near, self._stratum = graph.indptr, graph.indices, stratum
-        self._fresh = np.empty(max(own.size for own in rows), dtype=np.int16)
+        self.rows, self.n_types, self._graph = rows, n_types, graph
+        # Side by side in memory: else each colour would read all of the graph.
+        self._near = [graph[own] for own in rows]
+        self._stratum = [stratum[own] for own in rows]
 
     def draw(self, colour: int, labels: Labels, weights: Floats, table: Floats, key: int) -> None:
         """Draw the cells of one colour anew; see `gibbs.Sampler.draw`."""
-        rows = self.rows[colour]
-        fresh = self._fresh[: rows.size]
-        draw(
-            rows,
-            self._starts,
-            self._near,
-            labels,
-            self._stratum,
-            weights,
-            table,
-            np.uint64(key),
-            fresh,
-        )
+        rows, near = self.rows[colour], self._near[colour]
+        fresh = np.empty(rows.size, dtype=np.int16)
+        stratum = self._stratum[colour]
+        around = rows, near.indptr, near.indices, labels, stratum
+        draw(*around, weights, table, np.uint64(key), fresh)
         labels[rows] = fresh
 
     def pairs(self, labels: Labels) -> NDArray[np.int64]:
         """Count neighbouring pairs; see `gibbs.Sampler.pairs`."""
         counts = np.zeros((self.n_types, self.n_types), dtype=np.int64)
-        pairs(self._starts, self._near, labels, counts)
+        pairs(self._graph.indptr, self._graph.indices, labels, counts)
         return counts
 
 

@@ -135,7 +135,10 @@ def _taken_job(
             break
         finer = np.clip(fullest, *_DENSER)
         n_sites = min(max(n_sites + 1, int(n_sites * finer)), most)
-    if room < n_cells:
+    if room < n_cells or lattice.nearest < core:
+        width, height = ground.canvas_um
+        densest = 2 * width * height / (math.sqrt(3) * core**2) if core > 0 else np.inf
+        room = int(min(room, n_cells - 1, densest))
         raise no_room(n_cells, room, f"at min_distance_um = {core:g} outside the structures")
 
     def choose() -> Mask:

@@ -67,6 +67,8 @@ def _smoothed(merged: list[BaseGeometry], pixel: float) -> list[BaseGeometry]:
     smooth = shapely.coverage_simplify(
         [merged[k] for k in there], _SMOOTHING * pixel, simplify_boundary=False
     )
+    # At no tolerance: only what lies in line, as along the canvas, is dropped.
+    smooth = shapely.coverage_simplify(smooth, 0.0)
     for k, shape in zip(there, smooth, strict=True):
         merged[k] = shape
     return merged

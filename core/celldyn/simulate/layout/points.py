@@ -93,6 +93,8 @@ def _boxes(n_cells: int, ground: Ground, core: float, seed: int, stage: str) -> 
     """Divide the canvas into boxes and put a cell into the middle of some."""
     if ground.is_even:
         columns, rows = _grid(n_cells, ground.canvas_um, core)
+        if columns * rows < n_cells:
+            raise no_room(n_cells, columns * rows, f"at min_distance_um = {core:g}")
         draw = uniforms(seed, f"{stage}/taken", rows * columns)[:, 0]
         taken = draw <= np.partition(draw, n_cells - 1)[n_cells - 1]
         return _Boxes(ground.canvas_um, taken.reshape(rows, columns), core)

@@ -17,15 +17,8 @@ from scipy import sparse
 
 from celldyn.jobs import Job, Pace, Progress
 from celldyn.simulate.layout.aside import aside_job
-from celldyn.simulate.layout.gibbs import (
-    N_COLOURS,
-    Codes,
-    Labels,
-    NumpySampler,
-    Sampler,
-    colours_of,
-    weight_table,
-)
+from celldyn.simulate.layout.colouring import coloured
+from celldyn.simulate.layout.gibbs import Codes, Labels, NumpySampler, Sampler, weight_table
 from celldyn.simulate.layout.quotas import Quotas
 from celldyn.simulate.parallel import compile_job
 from celldyn.simulate.streams import stream_key
@@ -40,8 +33,12 @@ _MOST_GAIN = 6.0
 _COUPLING_STEP = 0.3
 _STRONGEST = 5.0
 _STRONGEST_FIELD = 20.0
-_FEWEST, _MOST_SWEEPS, _PATIENCE = 6, 200, 40
-_MISPLACED = 0.005
+_FEWEST, _MOST_SWEEPS, _PATIENCE = 6, 200, 30
+_CLOSE = 0.006
+"""How near to its target a share among neighbours counts as met."""
+_PROGRESS = 0.95
+"""What a deviation must fall to, to count as better than the best."""
+_MISPLACED = 0.003
 """Share of the cells that may still be of a wrong type when the run ends; they are put right."""
 
 
@@ -109,16 +106,19 @@ def potts_job(
     """
     stratum = np.zeros(len(codes), dtype=np.intp)
     stratum[free] = quotas.stratum
-    sampler = yield from _sampler_job(graph, free, stratum, quotas, seed, stage, compiled)
+    rows = yield from aside_job(lambda: coloured(graph, free, seed, stage), "cell types")
+    sampler = yield from _sampler_job(graph, rows, stratum, quotas, compiled)
     field = _Field(quotas, wishes.coupling, graph.nnz / max(graph.shape[0], 1))
     labels, pace = codes.astype(np.int16), Pace()
     best = _Best(labels.copy(), wishes.coupling)
     coupling, target = wishes.coupling, wishes.target
+    # Chance alone does not let few cells come nearer to what is wanted.
+    chance = len(codes) ** -0.5
     n_sweeps = wishes.n_sweeps if target is None else _MOST_SWEEPS
     for sweep in range(n_sweeps):
         key = int(stream_key(seed, f"{stage}/sweep/{sweep}"))
         weights, table, before = field.weights(), weight_table(coupling), labels.copy()
-        for colour in range(N_COLOURS):
+        for colour in range(len(rows)):
             sampler.draw(colour, labels, weights, table, key)
             if pace.due():
                 yield Progress("cell types", sweep, n_sweeps)
@@ -127,9 +127,9 @@ def potts_job(
             continue
         near = neighbour_shares(sampler.pairs(labels))
         off = float(np.abs(np.where(field.there[:, None], near - target, 0.0)).max())
-        if off + misplaced < best.score:
+        if off + misplaced < _PROGRESS * best.score:
             best = _Best(labels.copy(), coupling, off + misplaced, sweep)
-        met = off < _close(len(codes)) and misplaced < _MISPLACED
+        met = off < max(_CLOSE, chance) and misplaced < max(_MISPLACED, 0.3 * chance)
         if sweep >= _FEWEST and (met or sweep > best.sweep + _PATIENCE):
             break
         coupling = _adapted(coupling, near, target, field.there)
@@ -162,27 +162,20 @@ def pair_counts(graph: sparse.csr_matrix, codes: Codes, n_types: int) -> NDArray
 
 def _sampler_job(
     graph: sparse.csr_matrix,
-    free: Codes,
+    rows: list[Codes],
     stratum: Codes,
     quotas: Quotas,
-    seed: int,
-    stage: str,
     compiled: bool | None,  # noqa: FBT001
 ) -> Job[Sampler]:
-    rows = yield from aside_job(lambda: colours_of(free, seed, stage), "cell types")
     n_types = quotas.numbers.shape[1]
     if compiled if compiled is not None else len(stratum) >= COMPILED_FROM:
         from celldyn.simulate.layout.gibbs_kernels import CompiledSampler, compile_kernels
 
         yield from compile_job([compile_kernels])
-        return CompiledSampler(graph, rows, stratum, n_types)
-    make = lambda: NumpySampler(graph, rows, stratum, n_types)  # noqa: E731
-    return (yield from aside_job(make, "cell types"))
-
-
-def _close(n_cells: int) -> float:
-    """Return how near the target counts as met: chance alone does not let few cells nearer."""
-    return max(0.006, n_cells**-0.5)
+        kind: type[CompiledSampler | NumpySampler] = CompiledSampler
+    else:
+        kind = NumpySampler
+    return (yield from aside_job(lambda: kind(graph, rows, stratum, n_types), "cell types"))
 
 
 def _adapted(coupling: Floats, near: Floats, target: Floats, there: NDArray[np.bool_]) -> Floats:
@@ -233,4 +226,5 @@ class _Field:
         summed = self._sum + _INTEGRAL * np.sqrt(gain) * lack
         self._sum = np.clip(summed, -_STRONGEST_FIELD, _STRONGEST_FIELD)
         self._now = _PROPORTIONAL * gain * lack
-        return float(np.abs(off).sum() / (2 * wanted.sum()))
+        misplaced: float = np.abs(off).sum() / (2 * wanted.sum())
+        return misplaced

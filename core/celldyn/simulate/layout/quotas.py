@@ -95,7 +95,8 @@ def _by_domain(
         if not held.any() and not locked.any():
             shares = config.proportions
         table[~locked] = balanced(table[~locked], open_sizes, shares)
-    _warn_if_off(config, table.sum(axis=0) + held, section)
+    if config.celltype_proportion is not None or held.any():
+        _warn_if_off(config, table.sum(axis=0) + held, section)
     return table
 
 
@@ -122,8 +123,6 @@ def _interpolated(shares: Floats, n_strata: int) -> Floats:
 
 
 def _warn_if_off(config: SimulationConfig, numbers: Floats, section: int) -> None:
-    if config.celltype_proportion is None:
-        return
     got = numbers / numbers.sum()
     off = np.abs(got - config.proportions)
     worst = int(off.argmax())

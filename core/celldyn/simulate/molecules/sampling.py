@@ -24,15 +24,15 @@ from celldyn.simulate.molecules.sources import (
     make_sources,
     molecules_per_row,
 )
-from celldyn.simulate.molecules.streaming import aside_job, piped_job
+from celldyn.simulate.molecules.streaming import piped_job
 from celldyn.simulate.molecules.table import Molecules
-from celldyn.simulate.parallel import compile_job
+from celldyn.simulate.parallel import aside_job, compile_job
 
 if TYPE_CHECKING:
     from celldyn.simulate.config import SimulationConfig
     from celldyn.simulate.shapes.outlines import CellShapes
 
-COMPILE_FROM = 20_000_000
+COMPILE_FROM = 5_000_000
 """Molecules from which compiling pays; below, numpy is done before a compiler would be."""
 
 
@@ -120,7 +120,7 @@ def molecules_job(
     block
         Molecules placed at once; the result does not depend on it.
     compiled
-        Whether compiled loops are used; by default for 20 million molecules and more. The result
+        Whether compiled loops are used; by default for 5 million molecules and more. The result
         does not depend on it.
 
     Returns

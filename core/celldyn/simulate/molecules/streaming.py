@@ -68,19 +68,3 @@ def piped_job(
     finally:
         makers.shutdown(wait=True, cancel_futures=True)
         taker.shutdown(wait=True, cancel_futures=True)
-
-
-def aside_job(work: Callable[[], T], stage: str, message: str = "") -> Job[T]:
-    """Do one piece of work on a thread, and say meanwhile that it lives.
-
-    Closing the job waits for the work: what it has in hand cannot be taken from it.
-    """
-    yield Progress(stage, message=message)
-    pool = ThreadPoolExecutor(1, thread_name_prefix="celldyn-aside")
-    try:
-        future = pool.submit(work)
-        while not wait([future], timeout=MAX_SILENCE_S / 2).done:
-            yield Progress(stage, message=message)
-        return future.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

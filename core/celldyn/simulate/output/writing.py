@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from celldyn.data.writing import check_target
 from celldyn.errors import FileFormatError
-from celldyn.jobs import Job, run, scaled
+from celldyn.jobs import Job, Progress, run, scaled
 from celldyn.persist import atomic_path
 from celldyn.simulate.molecules.parquet import write_transcripts_job
-from celldyn.simulate.molecules.streaming import aside_job
 from celldyn.simulate.output import names
 from celldyn.simulate.output.geoparquet import geoparquet_job, outlines_parquet_job
+from celldyn.simulate.parallel import aside_job
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -94,6 +94,7 @@ def _table_job(adata: AnnData, path: Path) -> Job[None]:
 
     # A draft of our own: the thread that writes cannot be stopped, but what it made can be left.
     with atomic_path(path) as draft:
+        yield Progress("writing", message=path.name)
         yield from aside_job(lambda: write(adata, draft), "writing", path.name)
 
 

@@ -29,7 +29,9 @@ class LayoutParameters(Config):
     point_process: PointProcess = param(
         "hardcore", "No two too close, a jittered lattice, complete chance, or clumps"
     )
-    min_distance_um: float = param(8.0, "No two cells are closer", unit="µm", ge=0)
+    min_distance_um: float = param(
+        8.0, "No two cells are closer; not for random and clustered cells", unit="µm", ge=0
+    )
     lattice_jitter: float = param(
         0.2, "sd of a lattice's cells over their distance", ge=0, le=1, advanced=True
     )

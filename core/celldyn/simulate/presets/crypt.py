@@ -19,6 +19,9 @@ _MOST = 100
 _DEPTH, _WIDTH, _WALL, _BASE = 0.62, 0.66, 0.3, 0.4
 """Depth over the row's height, width over the pitch; wall, and niche's radius, over the width."""
 
+_SHARES = [(0.053, _NICHE), (0.214, _WALLS), (0.733, _AROUND)]
+"""Shares of the cells that lie in niches, in walls and around: those that the geometry gives."""
+
 _NUCLEI = {
     "Stem": morphology(38.0, 1.6, orientation_mode="radial"),
     "Transit amplifying": morphology(42.0, 1.5, orientation_mode="radial"),
@@ -49,10 +52,6 @@ def values(n_cells: int) -> dict[str, Any]:
                 {"spec": niche, "x": round(x, 1), "y": round(base, 1)},
                 {"spec": walls, "x": round(x, 1), "y": round(y, 1)},
             ]
-    of_niches = math.pi * (_BASE * breadth) ** 2 / (pitch * row_um)
-    of_walls = _WIDTH * _DEPTH * (1.0 - (1.0 - 2.0 * _WALL) ** 2) - of_niches
-    around = 1.0 - of_walls - of_niches - _WIDTH * _DEPTH * (1.0 - 2.0 * _WALL) ** 2
-    shares = [(of_niches, _NICHE), (of_walls, _WALLS), (around, _AROUND)]
     return {
         "canvas_size": (width, height),
         "min_distance_um": 5.5,
@@ -61,7 +60,7 @@ def values(n_cells: int) -> dict[str, Any]:
         "n_markers": 20,
         "marker_mu": 1.6,
         "celltype_labels": _TYPES,
-        "celltype_proportion": blend(shares, _TYPES),
+        "celltype_proportion": blend(_SHARES, _TYPES),
         "domain_labels": ["mucosa"],
         "prototypes": structures,
         "default_morphology": morphology(40.0),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from celldyn.simulate.presets.common import Composition, blend, canvas, morphology
+from celldyn.simulate.presets.common import Composition, canvas, morphology
 
 _LAYERS: dict[str, Composition] = {
     "L1": {"Interneuron": 0.20, "Astrocyte": 0.50, "Microglia": 0.18, "Endothelial": 0.12},
@@ -46,7 +46,6 @@ def values(n_cells: int) -> dict[str, Any]:
         "n_markers": 16,
         "marker_mu": 1.8,
         "celltype_labels": _TYPES,
-        "celltype_proportion": blend([(1.0, mix) for mix in _LAYERS.values()], _TYPES),
         "n_domains": len(_LAYERS),
         "domain_pattern": "layers",
         "domain_labels": list(_LAYERS),

@@ -6,7 +6,9 @@ from typing import Any
 
 from celldyn.simulate.presets.common import canvas, morphology
 
-_TYPES = ["Progenitor", "Erythroid", "Myeloid", "B lineage", "T lineage"]
+_FATES = ["Erythroid", "Monocyte", "B cell", "T cell"]
+_TYPES = ["Progenitor", *_FATES]
+"""Before the last fork, and on the way to each fate alone."""
 
 
 def values(n_cells: int) -> dict[str, Any]:
@@ -21,7 +23,7 @@ def values(n_cells: int) -> dict[str, Any]:
         "default_morphology": morphology(42.0, 1.1, cv_area=0.2, boundary_noise_apt=0.06),
         "dynamics": {
             "potential": "tree",
-            "n_fates": len(_TYPES) - 1,
+            "n_fates": len(_FATES),
             "n_dims": 4,
             "n_genes": 80,
             "time_from": "x",

@@ -23,7 +23,7 @@ _MOTIF_UM = 4000.0
 """One tumour with what belongs to it fills a square of at most this side."""
 
 _NUCLEI = {
-    "Tumour": morphology(75.0, 1.2, cv_area=0.35, boundary_noise_apt=0.12),
+    "Tumour": morphology(65.0, 1.2, cv_area=0.3, boundary_noise_apt=0.12),
     "T cell": morphology(28.0, 1.05, cv_area=0.15, boundary_noise_apt=0.04),
     "B cell": morphology(30.0, 1.05, cv_area=0.15, boundary_noise_apt=0.04),
     "Macrophage": morphology(45.0, 1.4, cv_area=0.30),

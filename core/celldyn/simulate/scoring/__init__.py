@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from celldyn.simulate.scoring.score import SYSTEMS, score
+from celldyn.simulate.scoring.compare import SYSTEMS, score
 
 __all__ = ["SYSTEMS", "score"]

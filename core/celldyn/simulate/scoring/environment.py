@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import sparse
 
 from celldyn.errors import DataError, MissingKeyError
@@ -24,7 +24,9 @@ N_TOP = 20
 
 
 def score_effect(
-    adata: AnnData, true: sparse.csr_matrix, predicted: ArrayLike | sparse.spmatrix
+    adata: AnnData,
+    true: sparse.csr_matrix,
+    predicted: Any,  # noqa: ANN401
 ) -> Iterator[Row]:
     """Compare predicted changes of expression with the true ones.
 
@@ -73,7 +75,7 @@ def true_effect(adata: AnnData, perturbation: Perturbation | None) -> sparse.csr
         raise MissingKeyError(
             "the effect of nothing cannot be scored", "give the perturbation that was predicted"
         )
-    from celldyn.simulate.scoring.score import truth_of
+    from celldyn.simulate.scoring.compare import truth_of
     from celldyn.simulate.simulator import SpotlessSimulator
 
     config, rows = truth_of(adata)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +70,7 @@ def score_landscape(
         )
 
 
-def _displacement(transitions: sparse.spmatrix, z: NDArray[np.float64]) -> NDArray[np.float64]:
+def _displacement(transitions: Any, z: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: ANN401
     """Return the expected step of each cell, (n, d)."""
     matrix = sparse.csr_matrix(transitions)
     total = np.maximum(np.asarray(matrix.sum(axis=1)).ravel(), 1e-300)

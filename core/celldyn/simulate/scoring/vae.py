@@ -86,7 +86,7 @@ def _neighbours(adata: AnnData, latent: str) -> Iterator[Row]:
 
     points = np.asarray(adata.obsm[latent], dtype=np.float64)
     k = min(N_NEIGHBOURS, len(points) - 1)
-    near = cKDTree(points).query(points, k=k + 1)[1][:, 1:]
+    near = np.asarray(cKDTree(points).query(points, k=k + 1)[1])[:, 1:]
     types = adata.obs["cell_type"].astype("category").cat.codes.to_numpy()
     yield latent, "neighbours of the own type", float((types[near] == types[:, None]).mean())
     if "batch" in adata.obs and adata.obs["batch"].nunique() > 1:
@@ -116,7 +116,9 @@ def _row_correlation(a: sparse.csr_matrix, b: sparse.csr_matrix) -> Floats:
     square_a, square_b = (np.asarray(m.multiply(m).sum(axis=1)).ravel() for m in (a, b))
     product = np.asarray(a.multiply(b).sum(axis=1)).ravel() - sum_a * sum_b / n
     scale = np.sqrt((square_a - sum_a**2 / n) * (square_b - sum_b**2 / n))
-    return np.divide(product, scale, out=np.full(len(product), np.nan), where=scale > 0)
+    correlation: Floats = np.full(len(product), np.nan)
+    np.divide(product, scale, out=correlation, where=scale > 0)
+    return correlation
 
 
 def _entropy(shares: Floats) -> Floats:

@@ -75,6 +75,11 @@ class DynamicsSpec(Config):
         return [f"fate_{k}" for k in range(self.n_fates)]
 
     @property
+    def type_names(self) -> list[str]:
+        """Names of the cell types that the states make: not yet committed, then the fates."""
+        return ["progenitor", *self.fate_names]
+
+    @property
     def drivers(self) -> dict[str, int]:
         """Fate, by position, of each driver gene; as many for each fate."""
         per_fate = min(self.drivers_per_fate, self.n_genes // self.n_fates)

@@ -105,4 +105,4 @@ def _rows(adata: AnnData, truth: dict[str, Any]) -> NDArray[np.intp]:
     if (at < 0).any():
         cell = adata.obs_names[int(np.flatnonzero(at < 0)[0])]
         raise DataError(f"{cell!r} is no cell of the truth", "keep the simulator's cell names")
-    return at.astype(np.intp)
+    return np.asarray(at, dtype=np.intp)
