@@ -346,7 +346,9 @@ class ElementsView:
         self._sources = element_sources(adata, workspace.path or workspace.origin)
         if self._simulation is not None:
             known = {item.name for item in self._sources}
-            made = [ElementSource("transcripts", "molecules"), ElementSource("domains", "domains")]
+            made = [ElementSource("transcripts", "molecules")]
+            if getattr(self._simulation.config, "n_domains", 1) > 1:
+                made.append(ElementSource("domains", "domains"))
             self._sources += [item for item in made if item.name not in known]
 
     def _on_keys(self, written: frozenset[str]) -> None:

@@ -14,7 +14,7 @@ from napari_celldyn.layers.view_region import GridIndex, Region
 MAX_DISCS = 80_000
 """More discs than this in one window cover each other: an even sample of them is drawn."""
 
-DIAMETER_UM = 0.4
+DIAMETER_UM = 0.5
 LEAST_PIXELS = 2.0
 """A disc is never smaller than this, however far one zooms out."""
 

@@ -33,7 +33,8 @@ NOTHING = (
     "This tissue comes with none. A SpatialData holds them, and so does what the simulator makes."
 )
 
-CHIPS_ACROSS = 2
+CHIP_CHARACTERS = 11
+"""Genes with longer names stand one below the other."""
 
 
 class ElementsPanel(QWidget):
@@ -200,18 +201,20 @@ class MoleculesRow(ElementRow):
             chip.hide()
             chip.deleteLater()
         self.chips = {}
+        across = 2 if max(map(len, names), default=0) <= CHIP_CHARACTERS else 1
         for i, gene in enumerate(names):
-            chip = self.chips[gene] = QPushButton(_short(f"{gene} ×" if self.genes else gene))
+            chip = self.chips[gene] = QPushButton(f"{_short(gene)} ×" if self.genes else gene)
             chip.setFlat(True)
+            chip.setStyleSheet("text-align: left; padding: 2px 4px")
             chip.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             chip.setCursor(Qt.CursorShape.PointingHandCursor)
             chip.setToolTip(f"Take {gene} away" if gene in self.genes else f"Molecules of {gene}")
             chip.clicked.connect(partial(self.remove, gene))
-            self._grid.addWidget(chip, i // CHIPS_ACROSS, i % CHIPS_ACROSS)
+            self._grid.addWidget(chip, i // across, i % across)
 
 
-def _short(name: str, limit: int = 14) -> str:
-    return name if len(name) <= limit else f"{name[: limit - 3]}… ×"
+def _short(name: str, limit: int = 28) -> str:
+    return name if len(name) <= limit else f"{name[: limit - 1]}…"
 
 
 def _square(colour: str) -> QIcon:

@@ -457,6 +457,16 @@ def test_sections_are_placed_as_the_tissue_is_drawn():
     assert np.allclose(placing.molecules(unknown, "transcripts").xy, centres() * 0.5, atol=1e-4)
 
 
+def test_what_belongs_to_no_cell_goes_with_the_section_of_its_element():
+    placing = Placing.of(sectioned())
+    frame = pd.DataFrame({"x": [2.0, 4], "y": [2.0, 2], "feature_name": "Actb"})
+    moved = np.array([[1.0, 1], [2, 1]]) + placing.of_section("two")
+    beside = molecules_of_frame(frame.assign(cell_id=[101, -1]))  # the odd ones are in "two"
+    assert np.allclose(placing.molecules(beside, "transcripts").xy, moved, atol=1e-4)
+    named = molecules_of_frame(frame.assign(cell_id=-1))
+    assert np.allclose(placing.molecules(named, "two_transcripts").xy, moved, atol=1e-4)
+
+
 def test_a_drawn_rectangle_is_found_back_where_it_came_from():
     placing = Placing.of(sectioned())
     shift = placing.of_section("two")

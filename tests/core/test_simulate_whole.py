@@ -178,3 +178,44 @@ def test_the_steps_of_the_seed():
     simulator.simulate_counts()
     molecules = simulator.simulate_transcript_locations()
     assert (molecules["cell_id"] >= 0).sum() == simulator.count_array.sum()
+
+
+@pytest.fixture(scope="module")
+def tree():
+    dynamics = {"potential": "tree", "n_fates": 2, "defines_celltypes": True, "spliced": True}
+    made = SimulationConfig(
+        n_cells=800, n_celltype=3, n_genes=20, seed=4, dynamics={**dynamics, "n_genes": 12}
+    )
+    return run(simulate_job(made), bar=False)
+
+
+def test_known_states_are_on_the_table(tree):
+    adata = tree.adata
+    assert adata.obsm[keys.TRUTH_LATENT()].shape == (800, 2)
+    np.testing.assert_allclose(adata.obsm[keys.TRUTH_FATES()].sum(axis=1), 1.0, atol=1e-9)
+    entropy = adata.obs[keys.TRUTH_FATE_ENTROPY()]
+    assert 0 <= entropy.min() <= entropy.max() <= np.log(2) + 1e-9
+    assert adata.obs["cell_type"].nunique() == 3
+    total = adata.layers[keys.SPLICED()].sum()
+    assert total == adata.X.sum()
+    assert adata.layers[keys.UNSPLICED()].sum() > 0
+
+
+def test_the_true_landscape_has_a_perfect_score(tree):
+    adata = tree.adata.copy()
+    adata.obs["potential"] = 3 * adata.obs[keys.TRUTH_POTENTIAL()] + 1
+    adata.obs["lsd_pseudotime"] = adata.obs[keys.TRUTH_TIME()]
+    adata.obs["fate"] = adata.obs[keys.TRUTH_FATE()].astype(str).str.upper()
+    values = score(adata, "landscape").set_index("what")["value"]
+    assert values[["potential", "lsd_pseudotime", "fate"]].to_numpy() == pytest.approx([1, 1, 1])
+
+
+def test_a_driver_moves_the_states_and_a_factor_of_one_does_not(tree):
+    driver = next(iter(tree.dynamics.spec.gene_names))
+    control = tree.counts.toarray()
+    same = tree.perturbed(Perturbation.multiply({driver: 1.0})).toarray()
+    np.testing.assert_array_equal(same, control)
+    out = tree.perturbed(Perturbation.knock_out(driver)).toarray()
+    changed = (out != control).any(axis=0)
+    assert not changed[:20].any()
+    assert changed[20:].sum() > 3

@@ -18,6 +18,7 @@ from celldyn.data import Polygons, RadialPolygons, Source, set_section_key
 from celldyn.data.elements_molecules import molecules_of_frame
 from celldyn.errors import DataError, FileFormatError, MissingKeyError
 from celldyn.jobs import run
+from celldyn.simulate import SimulationConfig, simulate_job
 from napari_celldyn.layers import elements_detail, elements_loading, molecules, outlines
 from napari_celldyn.layers.elements import ElementsView
 from napari_celldyn.layers.molecules import MoleculeMarks
@@ -307,6 +308,21 @@ def test_cells_take_the_colours_of_the_tissue_and_nuclei_do_without_cells(place)
     assert np.ptp(colours_of(mesh, [105, 305]), axis=0).max() == 0
 
 
+def test_dots_stay_while_outlines_of_some_cells_only_are_shown(place):
+    viewer, _, view, elements = place
+    look(viewer, 95, 95, 10)
+    half = np.arange(N // 2)
+    shapes = RadialPolygons.of(view.display_xy[half], np.full((len(half), 8), 4.0))
+    elements.show_outlines("left cells", shapes, half)
+    assert view.layer.visible
+    rest = np.arange(N // 2, N)
+    shapes = RadialPolygons.of(view.display_xy[rest], np.full((len(rest), 8), 4.0))
+    elements.show_outlines("right cells", shapes, rest)
+    assert not view.layer.visible
+    for name in ("left cells", "right cells"):
+        assert elements._canvas.shown[name].mesh._values is not None  # both in the cells' colours
+
+
 def test_dots_that_a_person_wants_stay(place):
     viewer, _, view, elements = place
     look(viewer, 95, 95, 10)
@@ -452,28 +468,39 @@ def test_domains_are_named_shapes_of_steady_width(place):
 # --- a simulation -----------------------------------------------------------------------------
 
 
-class Simulated:
-    """What `show_simulation` looks at, of a simulation that is at hand."""
+@pytest.fixture(scope="module")
+def simulation():
+    """Two sections of three domains, as the simulator makes them."""
+    config = SimulationConfig(
+        n_cells=300, n_celltype=2, n_genes=20, n_markers=5, n_sections=2, n_domains=3
+    )
+    return run(simulate_job(config), bar=False)
 
-    def __init__(self):
-        self.transcripts = spots().assign(section=0)
-        self.domains = [{"left": shapely.box(0, 0, 95, 195)}]
 
-
-def test_a_simulation_shows_its_outlines_and_offers_the_rest(place):
-    _, _, _, elements = place
-    elements.show_simulation(Simulated())
+def test_a_simulation_shows_its_outlines_and_offers_the_rest(place, simulation):
+    _, workspace, view, elements = place
+    workspace.open(simulation.adata)
+    elements.show_simulation(simulation)
     assert elements.shown == ["cells", "nuclei"]
-    assert [item.name for item in elements.sources] == [
-        "cells",
-        "nuclei",
-        "transcripts",
-        "domains",
-    ]
-    elements.show("transcripts", ["Cd3e"])
+    offered = [item.name for item in elements.sources]
+    assert offered == ["cells", "nuclei", "transcripts", "domains"]
+    held = elements._canvas.shown["cells"].mesh.marks.held
+    assert np.allclose(held.centre, view.display_xy)
+    areas_drawn = areas(elements._canvas.shown["cells"].mesh.marks.mesh(np.arange(300), 1.0))
+    assert np.allclose(areas_drawn, simulation.adata.obs["cell_area"], rtol=1e-3)
+
+    gene = simulation.gene_names[0]
+    elements.show("transcripts", [gene])
+    table = elements._canvas.shown["transcripts"].mesh.marks.table
+    assert len(table) == simulation.counts[:, 0].sum()
+    away = table.xy - view.display_xy[table.cell_id]
+    assert np.hypot(*away.T).max() < 60  # each beside its cell, whichever section that is in
     elements.show("domains")
-    assert elements.layer("domains").features["domain"].tolist() == ["left"]
-    assert "showing" in elements.note("transcripts")
+    layer = elements.layer("domains")
+    assert len(set(layer.features["domain"])) == 6
+    right = np.array([ring[:, 1].mean() for ring in layer.data]) > view.display_xy[:150, 0].max()
+    assert right.any()
+    assert not right.all()
 
 
 # --- speed ------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QMessageBox
 
@@ -24,12 +25,17 @@ SQUARE = [(100.0, 50.0), (300.0, 50.0), (300.0, 350.0), (100.0, 350.0)]
 
 
 @pytest.fixture
-def dock(make_napari_viewer, qtbot) -> SimulateWidget:
-    viewer = make_napari_viewer()
-    _, widget = viewer.window.add_plugin_dock_widget("napari-celldyn", "Simulator")
+def dock(qtbot) -> SimulateWidget:
+    """The dock on the screen, over a viewer that has no window of its own."""
+    viewer = ViewerModel()
+    widget = SimulateWidget(viewer)
+    qtbot.addWidget(widget)
     widget.viewer = viewer
+    widget.show()
+    qtbot.waitExposed(widget)
     qtbot.waitUntil(lambda: len(widget.preview.layers) == 2, timeout=10_000)
-    return widget
+    yield widget
+    session(viewer).runner.shutdown()
 
 
 def type_in(qtbot, form, name, text):
@@ -175,6 +181,17 @@ def test_a_bad_value_is_a_sentence_and_nothing_can_be_run(dock, qtbot):
 
 
 # --- running ----------------------------------------------------------------------------------
+
+
+def test_in_a_window_run_opens_the_tissue_and_its_dock(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer()
+    _, dock = viewer.window.add_plugin_dock_widget("napari-celldyn", "Simulator")
+    small(dock, qtbot)
+    click_run(dock, qtbot)
+    assert session(viewer).workspace.adata.n_obs == 300
+    assert {"tissue", "cells", "nuclei"} <= {layer.name for layer in viewer.layers}
+    assert any("Tissue" in name for name in viewer.window.dock_widgets)
+    assert dock.minimumSizeHint().width() <= 340
 
 
 def test_run_puts_the_tissue_in_view(dock, qtbot):

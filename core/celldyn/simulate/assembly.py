@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from celldyn.errors import ConfigError
 from celldyn.jobs import Job, Progress
 from celldyn.simulate.layout import domains_job, place_job, types_job
 from celldyn.simulate.measure.leakage import leakage_of_cells
@@ -16,7 +17,9 @@ from celldyn.simulate.shapes.prototypes import place_prototypes
 from celldyn.simulate.shapes.scale import size_factors
 
 if TYPE_CHECKING:
+    from celldyn.perturbation import Perturbation
     from celldyn.simulate.config import SimulationConfig
+    from celldyn.simulate.dynamics import Dynamics
     from celldyn.simulate.shapes.outlines import CellShapes
 
 Floats = NDArray[np.float64]
@@ -60,6 +63,38 @@ def outlines_job(
     cells["scale"] = size_factors(config, cells, shapes)
     cells["leakage_percentage"] = leakage_of_cells(config, codes)
     return cells, shapes
+
+
+def states_job(
+    config: SimulationConfig,
+    cells: pd.DataFrame,
+    *,
+    perturbation: Perturbation | None = None,
+    threads: int | None = None,
+) -> Job[Dynamics]:
+    """Let the cells' states follow the config's `dynamics`; see `celldyn.simulate.dynamics`."""
+    from celldyn.simulate.dynamics import dynamics_job
+
+    if config.dynamics is None:
+        raise ConfigError("this tissue has no dynamics", "give one as the parameter dynamics")
+    return (
+        yield from dynamics_job(
+            config.dynamics,
+            len(cells),
+            cell_ids=cells["cell_id"].to_numpy(),
+            xy=cells[["x", "y"]].to_numpy(),
+            canvas=config.canvas_um,
+            seed=config.seed,
+            perturbation=perturbation,
+            obs=cell_names(len(cells)) if perturbation is not None else None,
+            threads=threads,
+        )
+    )
+
+
+def cell_names(n_cells: int) -> pd.Index:
+    """Return the names that the cells have in the AnnData."""
+    return pd.Index([f"cell_{i}" for i in range(n_cells)])
 
 
 def _section_job(config: SimulationConfig, section: int, n_cells: int) -> Job[pd.DataFrame]:

@@ -14,7 +14,8 @@ from scipy import sparse
 from celldyn import keys
 from celldyn.jobs import Job, Progress
 from celldyn.simulate import genes as gene_models
-from celldyn.simulate.groups import GeneGroup, cell_names, table_group
+from celldyn.simulate.assembly import cell_names, states_job
+from celldyn.simulate.groups import GeneGroup, table_group
 from celldyn.simulate.measure.effects import MeanEffects, mean_effects
 from celldyn.simulate.measure.means import MeanBlock
 from celldyn.simulate.measure.technical import technical_job
@@ -127,12 +128,17 @@ def expression_job(
         perturbation.rows(cell_names(len(cells)))
     effects = _effects(config, cells, names)
     groups = [table_group(config, cells, genes)]
+    if perturbation is not None:
+        groups = [groups[0].perturbed(perturbation, len(cells))]
     if dynamics is not None:
         from celldyn.simulate.dynamics import dynamic_group
 
+        if perturbation is not None and perturbation.genes.keys() & {*dynamics.spec.gene_names}:
+            # Drivers move the cells' states, not only their own expression.
+            dynamics = yield from states_job(
+                config, cells, perturbation=perturbation, threads=threads
+            )
         groups.append(dynamic_group(dynamics, cells))
-    if perturbation is not None:
-        groups = [group.perturbed(perturbation, len(cells)) for group in groups]
     parts: list[sparse.csr_matrix] = []
     for group in groups:
         own = _of_genes(effects, names, group.names)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from celldyn.jobs import Job
+from celldyn.simulate.assembly import cell_names
 from celldyn.simulate.counts import sample_means_job, sample_strata_job
 from celldyn.simulate.measure.effects import MeanEffects
 from celldyn.simulate.measure.means import MeanBlock, strata_block, with_effects
@@ -85,11 +86,6 @@ class GeneGroup:
             return (yield from sample_strata_job(self.strata, self.names, seed, **noise))
         block = self.native if effects is None else with_effects(self.native, effects)
         return (yield from sample_means_job(block, len(cell_ids), self.names, seed, **noise))
-
-
-def cell_names(n_cells: int) -> pd.Index:
-    """Return the names that the cells have in the AnnData."""
-    return pd.Index([f"cell_{i}" for i in range(n_cells)])
 
 
 def table_group(config: SimulationConfig, cells: pd.DataFrame, genes: pd.DataFrame) -> GeneGroup:

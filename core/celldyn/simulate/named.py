@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celldyn.jobs import Job, Progress
+from celldyn.simulate.assembly import cell_names
 from celldyn.simulate.counts import negative_binomial
-from celldyn.simulate.groups import cell_names
 from celldyn.simulate.regulation import Tissue, TrueBetas, gene_mean, true_betas_job
 from celldyn.simulate.specs import topological
 from celldyn.simulate.streams import name_ids

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from celldyn.errors import NotFittedError
 from celldyn.jobs import Job, Progress, run
-from celldyn.simulate.assembly import layout_job, outlines_job
+from celldyn.simulate.assembly import layout_job, outlines_job, states_job
 from celldyn.simulate.config import SimulationConfig
 from celldyn.simulate.expression import (
     Expression,
@@ -218,20 +218,9 @@ class SpotlessSimulator:
         )
 
     def _dynamics_job(self, cells: pd.DataFrame) -> Job[pd.DataFrame]:
-        from celldyn.simulate.dynamics import dynamics_job
-
         config = self.config
-        assert config.dynamics is not None
-        self._dynamics = yield from dynamics_job(
-            config.dynamics,
-            len(cells),
-            cell_ids=cells["cell_id"].to_numpy(),
-            xy=cells[["x", "y"]].to_numpy(),
-            canvas=config.canvas_um,
-            seed=config.seed,
-            threads=self.threads,
-        )
-        if config.dynamics.defines_celltypes:
+        self._dynamics = yield from states_job(config, cells, threads=self.threads)
+        if self._dynamics.spec.defines_celltypes:
             types = pd.Index(config.celltype_names)
             cells["celltype"] = pd.Categorical.from_codes(self._dynamics.state_type, types)
         return cells

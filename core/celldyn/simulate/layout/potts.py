@@ -20,6 +20,7 @@ from celldyn.simulate.layout.aside import aside_job
 from celldyn.simulate.layout.colouring import coloured
 from celldyn.simulate.layout.gibbs import Codes, Labels, NumpySampler, Sampler, weight_table
 from celldyn.simulate.layout.quotas import Quotas
+from celldyn.simulate.layout.settle import settled
 from celldyn.simulate.parallel import compile_job
 from celldyn.simulate.streams import stream_key
 
@@ -62,12 +63,37 @@ class Wishes:
     target: Floats | None = None
 
 
-@dataclass(slots=True)
-class _Best:
-    labels: Labels
-    coupling: Floats
-    score: float = np.inf
-    sweep: int = 0
+class _Target:
+    """Wanted neighbours: how near they are, the coupling that brings them nearer, the best yet."""
+
+    def __init__(self, shares: Floats, there: NDArray[np.bool_], n_cells: int) -> None:
+        self._shares, self._there = shares, there
+        # Chance alone does not let few cells come nearer to what is wanted.
+        chance = n_cells**-0.5
+        self._close, self._misplaced = max(_CLOSE, chance), max(_MISPLACED, 0.3 * chance)
+        self.best: tuple[Labels, Floats] | None = None
+        self._score, self._last_progress = np.inf, 0
+        self.off = 1.0
+
+    def met(
+        self, near: Floats, misplaced: float, labels: Labels, coupling: Floats, sweep: int
+    ) -> bool:
+        """Take a sweep's result in; return whether the run should end."""
+        self.off = float(np.abs(np.where(self._there[:, None], near - self._shares, 0.0)).max())
+        score = self.off + misplaced
+        if score < self._score:
+            if score < _PROGRESS * self._score:
+                self._last_progress = sweep
+            self.best, self._score = (labels.copy(), coupling), score
+        close = self.off < self._close and misplaced < self._misplaced
+        return sweep >= _FEWEST and (close or sweep > self._last_progress + _PATIENCE)
+
+    def adapted(self, coupling: Floats, near: Floats) -> Floats:
+        """Attract what is too rare among neighbours, and repel what is too frequent."""
+        wanted = np.log((self._shares + 1e-3) / (near + 1e-3))
+        step = 0.5 * _COUPLING_STEP * (wanted + wanted.T)
+        step[~np.logical_and.outer(self._there, self._there)] = 0.0
+        return np.clip(coupling + step, -_STRONGEST, _STRONGEST)
 
 
 def potts_job(
@@ -109,12 +135,10 @@ def potts_job(
     rows = yield from aside_job(lambda: coloured(graph, free, seed, stage), "cell types")
     sampler = yield from _sampler_job(graph, rows, stratum, quotas, compiled)
     field = _Field(quotas, wishes.coupling, graph.nnz / max(graph.shape[0], 1))
-    labels, pace = codes.astype(np.int16), Pace()
-    best = _Best(labels.copy(), wishes.coupling)
-    coupling, target = wishes.coupling, wishes.target
-    # Chance alone does not let few cells come nearer to what is wanted.
-    chance = len(codes) ** -0.5
-    n_sweeps = wishes.n_sweeps if target is None else _MOST_SWEEPS
+    labels, pace, coupling = codes.astype(np.int16), Pace(), wishes.coupling
+    target, n_sweeps = None, wishes.n_sweeps
+    if wishes.target is not None:
+        target, n_sweeps = _Target(wishes.target, field.there, len(codes)), _MOST_SWEEPS
     for sweep in range(n_sweeps):
         key = int(stream_key(seed, f"{stage}/sweep/{sweep}"))
         weights, table, before = field.weights(), weight_table(coupling), labels.copy()
@@ -123,27 +147,20 @@ def potts_job(
             if pace.due():
                 yield Progress("cell types", sweep, n_sweeps)
         misplaced = field.follow(labels[free], float((labels != before).mean()))
-        if target is None:
-            continue
-        near = neighbour_shares(sampler.pairs(labels))
-        off = float(np.abs(np.where(field.there[:, None], near - target, 0.0)).max())
-        if off + misplaced < _PROGRESS * best.score:
-            best = _Best(labels.copy(), coupling, off + misplaced, sweep)
-        met = off < max(_CLOSE, chance) and misplaced < max(_MISPLACED, 0.3 * chance)
-        if sweep >= _FEWEST and (met or sweep > best.sweep + _PATIENCE):
-            break
-        coupling = _adapted(coupling, near, target, field.there)
-        yield Progress("cell types", sweep, n_sweeps, metrics={"neighbour_deviation": off})
-    if target is not None:
-        labels, coupling = best.labels, best.coupling
-    from celldyn.simulate.layout.settle import settled
+        if target is not None:
+            near = neighbour_shares(sampler.pairs(labels))
+            if target.met(near, misplaced, labels, coupling, sweep):
+                break
+            coupling = target.adapted(coupling, near)
+            metrics = {"neighbour_deviation": target.off}
+            yield Progress("cell types", sweep, n_sweeps, metrics=metrics)
+    if target is not None and target.best is not None:
+        labels, coupling = target.best
 
-    return (
-        yield from aside_job(
-            lambda: settled(graph, labels, free, quotas, field.log_odds(), coupling, seed, stage),
-            "cell types",
-        )
-    )
+    def finish() -> Codes:
+        return settled(graph, labels, free, quotas, field.log_odds(), coupling, seed, stage)
+
+    return (yield from aside_job(finish, "cell types"))
 
 
 def neighbour_shares(pairs: NDArray[np.int64]) -> Floats:
@@ -176,14 +193,6 @@ def _sampler_job(
     else:
         kind = NumpySampler
     return (yield from aside_job(lambda: kind(graph, rows, stratum, n_types), "cell types"))
-
-
-def _adapted(coupling: Floats, near: Floats, target: Floats, there: NDArray[np.bool_]) -> Floats:
-    """Attract what is too rare among neighbours, and repel what is too frequent."""
-    wanted = np.log((target + 1e-3) / (near + 1e-3))
-    step = 0.5 * _COUPLING_STEP * (wanted + wanted.T)
-    step[~np.logical_and.outer(there, there)] = 0.0
-    return np.clip(coupling + step, -_STRONGEST, _STRONGEST)
 
 
 class _Field:
