@@ -62,6 +62,7 @@ TRUTH_FATES = Key("obsm", "truth_fates", "simulate", "(n_obs, n_fates) true fate
 TRUTH_POTENTIAL = Key("obs", "truth_potential", "simulate", "(n_obs,) true V(z)")
 TRUTH_TIME = Key("obs", "truth_time", "simulate", "(n_obs,) true time")
 TRUTH_FATE = Key("obs", "truth_fate", "simulate", "(n_obs,) fate that the cell's own path reaches")
+TRUTH_STATE = Key("obs", "truth_state", "simulate", "(n_obs,) root, trunk or branch of the state")
 TRUTH_FATE_ENTROPY = Key(
     "obs", "truth_fate_entropy", "simulate", "(n_obs,) entropy of truth_fates, nats"
 )
@@ -122,6 +123,7 @@ TABLE: tuple[Key, ...] = (
     TRUTH_POTENTIAL,
     TRUTH_TIME,
     TRUTH_FATE,
+    TRUTH_STATE,
     TRUTH_FATE_ENTROPY,
     TRUTH_AMBIENT,
     TRUTH_STEP,

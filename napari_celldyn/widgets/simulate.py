@@ -78,15 +78,15 @@ class SimulateWidget(Dock):
         self.choose_preset(START)
 
     def _lay_out(self) -> None:
-        drawn = Fold("Draw domains")
-        drawn.addWidget(self.drawing)
-        drawn.layout().setContentsMargins(0, 0, 0, 0)
+        self.drawing_fold = Fold("Draw domains")
+        self.drawing_fold.addWidget(self.drawing)
+        self.drawing_fold.layout().setContentsMargins(0, 0, 0, 0)
         self.fill(
             (
                 ("Make a tissue whose every truth is known", self.preset),
                 ("", self.yaml),
                 ("", self.form),
-                ("", drawn),
+                ("", self.drawing_fold),
                 ("", self.estimate),
                 ("", _row(self.preview_box, self.preview_state)),
                 ("", self.sentence),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from qtpy.QtCore import QObject, Qt, QTimer, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from celldyn.jobs import Job, Progress
 from celldyn.simulate.config import SimulationConfig
@@ -20,6 +21,7 @@ MOST_CELLS = 2000
 """Cells of a sketch; a larger tissue is sketched by larger cells on the same canvas."""
 STILL_MS = 250
 """A sketch is begun when nothing was changed for this long."""
+_LOOK_MS = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +69,6 @@ def sketch_job(config: SimulationConfig) -> Job[Sketch]:
     return Sketch(small, cells, simulator.shapes)
 
 
-class _Bell(QObject):
-    """Rung in the sketch's thread, heard on the main thread."""
-
-    rung = Signal(int)
-
-    def ring(self, number: int) -> None:
-        self.rung.emit(number)
-
-
 class Sketcher(QObject):
     """Sketches the latest config that was asked for; earlier ones are dropped.
 
@@ -91,15 +84,14 @@ class Sketcher(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._wanted: SimulationConfig | None = None
-        self._live: dict[int, Worker] = {}
-        self._count = 0
-        self._bell = _Bell()
-        self._bell.rung.connect(self._heard, Qt.ConnectionType.QueuedConnection)
-        self._still = QTimer(self)
+        self._live: list[Worker] = []
+        self._still, self._look = QTimer(self), QTimer(self)
         self._still.setSingleShot(True)
         self._still.setInterval(STILL_MS)
         self._still.timeout.connect(self._start)
-        self.destroyed.connect(partial(_stop, self._live))
+        self._look.setInterval(_LOOK_MS)
+        self._look.timeout.connect(self._take)
+        weakref.finalize(self, _stop, self._live)
 
     def request(self, config: SimulationConfig) -> None:
         """Sketch this config as soon as the user is still."""
@@ -109,6 +101,7 @@ class Sketcher(QObject):
     def stop(self) -> None:
         """Forget what was asked for and what is under way."""
         self._still.stop()
+        self._look.stop()
         self._wanted = None
         _stop(self._live)
 
@@ -117,28 +110,35 @@ class Sketcher(QObject):
         config, self._wanted = self._wanted, None
         if config is None:
             return
-        self._count += 1
-        worker = Worker(partial(sketch_job, config), partial(self._bell.ring, self._count))
-        self._live[self._count] = worker
+        worker = Worker(partial(sketch_job, config), _not_woken)
+        self._live.append(worker)
         worker.start()
+        self._look.start()
 
-    def _heard(self, number: int) -> None:
-        worker = self._live.get(number)
-        if worker is None:
+    def _take(self) -> None:
+        """Look whether the sketch is done.
+
+        The thread itself tells nothing: it may outlive this object, and with it every object of
+        Qt that could pass its word on.
+        """
+        report = self._live[-1].take() if self._live else None
+        if report is None or not report.state.over:
             return
-        report = worker.take()
-        if not report.state.over:
-            return
-        del self._live[number]
+        self._look.stop()
+        self._live.clear()
         if report.state is JobState.DONE:
             self.made.emit(report.result)
         elif report.failure is not None:
             self.failed.emit(report.failure.sentence)
 
 
-def _stop(live: dict[int, Worker], *_: object) -> None:
+def _not_woken() -> None:
+    """Do nothing when a thread has news: they are looked for."""
+
+
+def _stop(live: list[Worker]) -> None:
     """Cancel the sketches under way; their threads end by themselves, within a step."""
-    for number in list(live):
-        worker = live.pop(number)
+    while live:
+        worker = live.pop()
         worker.release()
         worker.cancel()

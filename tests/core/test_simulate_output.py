@@ -255,3 +255,24 @@ def test_a_job_stopped_late_keeps_what_was_there(simulation, tmp_path):
     job.close()
     assert [item.name for item in out.iterdir()] == ["config.yaml"]
     assert [item.name for item in tmp_path.iterdir()] == ["tissue"]
+
+
+@pytest.mark.parametrize("ending", [".h5ad", ".zarr", ""])
+def test_names_that_no_file_likes_are_written_and_read(tmp_path, ending):
+    config = SimulationConfig(
+        n_cells=150,
+        n_celltype=2,
+        n_genes=20,
+        n_sections=2,
+        n_domains=2,
+        celltype_labels=["CD4/CD8 T", "c (x)"],
+        domain_labels=["a/b", "c d"],
+        targets=[{"gene": "H2-K/1", "regulators": {"hk_0": 1, "dyn_0": 0.2}}],
+        platforms=[{"kind": "visium", "name": "my / slide"}],
+        dynamics={"n_genes": 5},
+    )
+    out = run(simulate_job(config), bar=False).write(tmp_path / f"odd names{ending}")
+    adata = read(out)
+    assert set(adata.obs["cell_type"]) == {"CD4/CD8 T", "c (x)"}
+    assert "H2-K/1" in adata.var_names
+    assert adata.n_obs == 150

@@ -58,6 +58,7 @@ def test_the_same_bytes_for_threads_and_blocks(simulation, monkeypatch):
         ("counts", "_MEANS_TILE", 1000),
         ("molecules.sampling", "BLOCK", 1000),
         ("shapes.making", "_BLOCK", 100),
+        ("ligands", "_MOST", 100),
     ):
         monkeypatch.setattr(f"celldyn.simulate.{module}.{name}", size)
     again = run(simulate_job(config(), threads=2), bar=False)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import time
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QMessageBox
 
 import celldyn
@@ -128,8 +129,8 @@ def test_the_preview_stands_beside_a_tissue_and_does_not_replace_it(dock, qtbot)
     for layer in dock.preview.layers:
         assert layer.translate[-1] > right
         assert layer.name.startswith("preview: ")
-    qtbot.mouseClick(dock.preview_box, LEFT, pos=dock.preview_box.rect().center() * 0.1)
-    dock.preview_box.setChecked(False)
+    qtbot.mouseClick(dock.preview_box, LEFT, pos=QPoint(8, dock.preview_box.height() // 2))
+    assert not dock.preview_box.isChecked()
     assert dock.preview.layers == []
     assert session(dock.viewer).tissue.layer in dock.viewer.layers
 
@@ -189,7 +190,8 @@ def test_in_a_window_run_opens_the_tissue_and_its_dock(make_napari_viewer, qtbot
     small(dock, qtbot)
     click_run(dock, qtbot)
     assert session(viewer).workspace.adata.n_obs == 300
-    assert {"tissue", "cells", "nuclei"} <= {layer.name for layer in viewer.layers}
+    drawn = {"tissue", "cells", "nuclei"}
+    qtbot.waitUntil(lambda: drawn <= {layer.name for layer in viewer.layers}, timeout=10_000)
     assert any("Tissue" in name for name in viewer.window.dock_widgets)
     assert dock.minimumSizeHint().width() <= 340
 
@@ -239,6 +241,9 @@ def test_unsaved_work_is_asked_for_before_it_is_replaced(dock, qtbot, monkeypatc
 
 def test_drawn_domains_come_out_in_the_cells(dock, qtbot):
     dock.preset.box.setCurrentText("blank")
+    qtbot.mouseClick(dock.drawing_fold.toggleButton(), LEFT)
+    dock.ensureWidgetVisible(dock.drawing)
+    qtbot.waitUntil(dock.drawing.draw_button.isVisible)
     qtbot.mouseClick(dock.drawing.draw_button, LEFT)
     assert dock.viewer.layers.selection.active is dock.drawing.layer
     assert dock.drawing.layer.mode == "add_polygon"
@@ -361,3 +366,15 @@ def test_the_plots_open_and_their_mistakes_are_sentences(dock, qtbot):
     click_run(dock, qtbot)
     dock.plots.open(titles[-1])
     assert dock.plots.findChildren(FigureWindow)[-1].windowTitle() == titles[-1]
+
+
+def test_a_dock_that_is_gone_takes_its_preview_along(qtbot):
+    for _ in range(2):
+        widget = SimulateWidget(ViewerModel())
+        qtbot.addWidget(widget)
+        widget.show()
+        qtbot.wait(300)  # a sketch is under way
+        widget.deleteLater()
+        del widget
+        gc.collect()
+        qtbot.wait(200)

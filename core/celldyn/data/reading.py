@@ -28,7 +28,7 @@ def read(path: Path | str, *, backed: bool = False, table: str | None = None) ->
     path
         An AnnData `.h5ad` or `.zarr`; a SpatialData `.zarr`; a 10x folder or `.h5`; one `.csv` or
         `.tsv` with columns x, y and genes, or two of them (coordinates, and cells by genes) in
-        one folder.
+        one folder; a folder that the simulator wrote.
     backed
         Leave X on disk (`.h5ad` and `.zarr`); everything else is read.
     table
@@ -47,7 +47,9 @@ def read(path: Path | str, *, backed: bool = False, table: str | None = None) ->
     MissingKeyError
         If there is no such table, or several and none was named.
     """
-    path = Path(path).expanduser()
+    from celldyn.data.elements_sources import table_of
+
+    path = table_of(Path(path).expanduser())
     found = format_of(path)
     if table is not None and found is not Format.SPATIALDATA:
         raise MissingKeyError(f"{path.name} is {found} and has no tables", "leave table out")

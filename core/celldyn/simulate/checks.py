@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from celldyn.simulate.genes import check_gene_labels, gene_names, marker_rows
-from celldyn.simulate.layout.points import n_sites
 from celldyn.simulate.specs import PRIOR_NAMES, topological
 
 if TYPE_CHECKING:
@@ -66,12 +65,6 @@ def _canvas(config: SimulationConfig) -> None:
     width, height = config.canvas_um
     if min(width, height) <= 0:
         raise ValueError(f"canvas_size must be greater than 0 (given: {config.canvas_size})")
-    room, wanted = n_sites(width, height, config.min_distance_um), max(config.section_sizes)
-    if room < wanted:
-        raise ValueError(
-            f"canvas_size {width:g} × {height:g} µm has room for {room} cells at min_distance_um "
-            f"= {config.min_distance_um:g}, not for {wanted}"
-        )
 
 
 def _theta(config: SimulationConfig) -> None:
@@ -127,6 +120,8 @@ def _leakage(config: SimulationConfig) -> None:
 
 def _regulation(config: SimulationConfig) -> None:
     sources = [*gene_names(config)[0], *(gene.name for gene in config.extra_genes)]
+    if config.dynamics is not None:
+        sources += config.dynamics.gene_names
     everything = [*sources, *(target.gene for target in config.targets)]
     name, times = Counter(everything).most_common(1)[0]
     if times > 1:

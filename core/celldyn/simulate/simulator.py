@@ -94,6 +94,11 @@ class SpotlessSimulator:
         return _made(self._shapes, "shapes", "initialize_cells")
 
     @property
+    def dynamics(self) -> Dynamics | None:
+        """The cells' known states; None where the config has no `dynamics`."""
+        return self._dynamics
+
+    @property
     def expression(self) -> Expression:
         """Counts, and how they came about."""
         return _made(self._expression, "counts", "simulate_counts")

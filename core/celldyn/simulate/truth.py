@@ -120,15 +120,29 @@ def _add_dynamics(adata: AnnData, dynamics: Dynamics, truth: dict[str, Any]) -> 
     adata.obs[keys.TRUTH_FATE()] = pd.Categorical.from_codes(
         dynamics.fate, pd.Index(dynamics.fate_names)
     )
-    if dynamics.fates is not None:
-        adata.obsm[keys.TRUTH_FATES()] = dynamics.fates
-        adata.obs[keys.TRUTH_FATE_ENTROPY()] = dynamics.entropy
-    truth["dynamics"] = {"fate_names": np.array(dynamics.fate_names, dtype=str)}
+    adata.obsm[keys.TRUTH_FATES()] = dynamics.fates
+    adata.obs[keys.TRUTH_FATE_ENTROPY()] = dynamics.entropy
+    names = pd.Index(dynamics.state_names)
+    adata.obs[keys.TRUTH_STATE()] = pd.Categorical.from_codes(dynamics.state, names)
+    drivers = dynamics.spec.drivers
+    truth["dynamics"] = {
+        "fate_names": np.array(dynamics.fate_names, dtype=str),
+        "drivers": pd.DataFrame({"gene": list(drivers), "fate": list(drivers.values())}),
+        "terminals": np.asarray(dynamics.landscape.terminals),
+    }
+
+
+def escaped(name: str) -> str:
+    """Return a name that can be a key inside a file: "/" would make a folder of it."""
+    return name.replace("/", "%2F")
 
 
 def _betas(simulation: Simulation) -> dict[str, dict[str, Any]]:
     return {
-        gene: {"columns": np.array(betas.columns), "values": betas.values.astype(np.float32)}
+        escaped(gene): {
+            "columns": np.array(betas.columns),
+            "values": betas.values.astype(np.float32),
+        }
         for gene, betas in simulation.true_betas.items()
     }
 
@@ -154,6 +168,7 @@ def _gene_table(simulation: Simulation) -> pd.DataFrame:
         more = pd.DataFrame(rows, columns=table.columns).astype(table.dtypes)
         more["gene_leakage"] = 0.0
         table = pd.concat([table, more], ignore_index=True)
-    return table.set_index(pd.Index(table["feature_name"].to_numpy(), dtype=object)).drop(
-        columns="feature_name"
-    )
+    named_rows = table.set_index(pd.Index(table["feature_name"].to_numpy(), dtype=object))
+    # A "/" in the name of a cell type would make a folder inside the file.
+    columns = {name: str(name).replace("/", "_") for name in named_rows.columns}
+    return named_rows.drop(columns="feature_name").rename(columns=columns)

@@ -141,8 +141,9 @@ class World:
 
 def world_job(source: Simulation | SimulationConfig) -> Job[World]:
     """Return the fixed part of a simulation, or of the tissue that a config describes."""
+    from celldyn.simulate.assembly import cell_names
     from celldyn.simulate.expression import all_gene_names, tissue_of
-    from celldyn.simulate.groups import cell_names, table_group
+    from celldyn.simulate.groups import table_group
     from celldyn.simulate.simulator import SpotlessSimulator
 
     config = source if isinstance(source, SimulationConfig) else source.config

@@ -249,4 +249,6 @@ def _composition(
     counts = seen.types.compact(len(sight.types))
     totals = np.asarray(counts.sum(axis=1)).reshape(-1, 1)
     shares[np.searchsorted(site, seen.types.rows)] = counts.toarray() / totals
-    return pd.DataFrame(shares, index=names, columns=[str(name) for name in sight.types])
+    # A "/" in the name of a type would make a folder inside a file.
+    types = [str(name).replace("/", "_") for name in sight.types]
+    return pd.DataFrame(shares, index=names, columns=types)

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from celldyn.simulate.output.names import plain
+
 if TYPE_CHECKING:
     from anndata import AnnData
 
@@ -38,8 +40,8 @@ def annotating(
     obs = adata.obs.assign(**{REGION: region, key: np.asarray(instance).astype(np.int64)})
     made = AnnData(
         X=adata.X,
-        obs=obs,
-        var=adata.var,
+        obs=_plainly_named(obs),
+        var=_plainly_named(adata.var),
         obsm=dict(adata.obsm),
         varm=dict(adata.varm),
         obsp=dict(adata.obsp),
@@ -49,6 +51,18 @@ def annotating(
     return TableModel.parse(
         made, region=list(region.categories), region_key=REGION, instance_key=key
     )
+
+
+def _plainly_named(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rename the columns that SpatialData would refuse, as those of a type called "T cell"."""
+    names: list[str] = []
+    for column in frame.columns:
+        name = wanted = plain(str(column))
+        number = 1
+        while name in names:
+            name, number = f"{wanted}_{number}", number + 1
+        names.append(name)
+    return frame.set_axis(names, axis=1)
 
 
 def _storable(uns: dict[str, Any]) -> dict[str, Any]:

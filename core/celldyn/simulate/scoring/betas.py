@@ -39,15 +39,16 @@ def score_betas(adata: AnnData, truth: dict[str, Any], rows: NDArray[np.intp]) -
     (what, metric, value) with what = "<gene>: <modulator>", or "<gene>" for all of a gene's.
     """
     there = truth.get("betas", {})
-    fitted = [gene for gene in there if keys.BETAS(gene=gene) in adata.obsm]
+    names = {key: str(key).replace("%2F", "/") for key in there}
+    fitted = {key: gene for key, gene in names.items() if keys.BETAS(gene=gene) in adata.obsm}
     if not fitted:
-        known = ", ".join(sorted(there)) or "none"
+        known = ", ".join(sorted(names.values())) or "none"
         raise MissingKeyError(
             "no target of known coefficients has been fitted", f"fit one of these genes: {known}"
         )
-    for gene in fitted:
-        columns = [str(name) for name in there[gene]["columns"]]
-        true = np.asarray(there[gene]["values"], dtype=np.float64)[rows]
+    for key, gene in fitted.items():
+        columns = [str(name) for name in there[key]["columns"]]
+        true = np.asarray(there[key]["values"], dtype=np.float64)[rows]
         home = adata.uns[keys.CELLDYN.name][keys.BETAS_INFO(gene=gene)]
         estimate = np.asarray(adata.obsm[keys.BETAS(gene=gene)], dtype=np.float64)
         yield from _gene(gene, columns, true, [str(c) for c in home["columns"]], estimate)
