@@ -70,7 +70,8 @@ def simulate(given: argparse.Namespace) -> int:
     if given.output is not None:  # first the files: a check may fail, printing too
         from celldyn.simulate.output import write_simulation_job
 
-        written = run(write_simulation_job(simulation, given.output), bar=not given.quiet)
+        job = write_simulation_job(simulation, given.output, threads=given.threads)
+        written = run(job, bar=not given.quiet)
         say(f"Written: {written}")
     return _check(simulation, given) if given.check else 0
 

@@ -27,6 +27,8 @@ from napari_celldyn.widgets.number_box import NumberBox
 
 MANY = 30
 """A list of more choices than this can be searched."""
+LONGEST = 2**31 - 1
+"""Characters of a line: Qt would cut a long table at 32767 and so make it unreadable."""
 EMPTY = object()
 """What an editor gives while nothing was entered and nothing may be left out."""
 
@@ -139,6 +141,7 @@ def _simple(widget: ValueWidget[Any]) -> Editor:
 def _text(write: Callable[[Any], str], read: Callable[[str], Any], empty: object) -> Editor:
     """Make a line of text; `empty` is what an empty line stands for."""
     line = LineEdit()
+    line.native.setMaxLength(LONGEST)
     if empty is None or empty is EMPTY:
         line.native.setPlaceholderText("none" if empty is None else "required")
 

@@ -255,7 +255,7 @@ class SimulateWidget(Dock):
         frozen = snapshot(simulation)
         handle = self._runner.submit(
             f"Writing {path.name}",
-            lambda: write_simulation_job(frozen, path),
+            lambda: write_simulation_job(frozen, path, threads=spare_threads()),
             system="simulate",
             on_result=lambda _: self._written(simulation, path),
         )

@@ -63,7 +63,7 @@ def sketch_job(config: SimulationConfig) -> Job[Sketch]:
     from celldyn.simulate.simulator import SpotlessSimulator
 
     small = sketch_config(config)
-    simulator = SpotlessSimulator(small)
+    simulator = SpotlessSimulator(small, threads=1)
     yield Progress("sketch")
     cells = yield from simulator.cells_job()
     return Sketch(small, cells, simulator.shapes)

@@ -466,3 +466,9 @@ def test_some_parameters_can_be_put_at_once(qtbot, form):
 def test_the_beginning_of_a_long_line_is_shown(form):
     form.put(clusters=[f"cluster {i}" for i in range(40)])
     assert form.editor("clusters").cursorPosition() == 0
+
+
+def test_a_very_long_line_is_not_cut(form):
+    extras = [Extra(gene=f"gene {i}") for i in range(5000)]
+    form.put(extras=extras)
+    assert form.value().extras == extras

@@ -151,9 +151,12 @@ def test_canvas_and_structures_follow_the_number_of_cells(dock, qtbot):
     dock.preset.box.setCurrentText("tumour-immune")
     type_in(qtbot, dock.form, "n_cells", "20000")
     assert dock.config() == preset("tumour-immune", n_cells=20_000)
-    type_in(qtbot, dock.form, "canvas_size", "[3000, 2500]")
-    type_in(qtbot, dock.form, "n_cells", "10000")
-    assert dock.config().canvas_um == (3000, 2500), "what the user set stays"
+    dock.preset.box.setCurrentText("crypt")
+    type_in(qtbot, dock.form, "n_cells", "100000")
+    assert dock.config() == preset("crypt", n_cells=100_000)
+    type_in(qtbot, dock.form, "canvas_size", "[5000, 4500]")
+    type_in(qtbot, dock.form, "n_cells", "90000")
+    assert dock.form.raw()["canvas_size"] == [5000, 4500], "what the user set stays"
 
 
 def test_the_estimate_follows(dock, qtbot):
@@ -243,7 +246,7 @@ def test_drawn_domains_come_out_in_the_cells(dock, qtbot):
     dock.preset.box.setCurrentText("blank")
     qtbot.mouseClick(dock.drawing_fold.toggleButton(), LEFT)
     dock.ensureWidgetVisible(dock.drawing)
-    qtbot.waitUntil(dock.drawing.draw_button.isVisible)
+    qtbot.waitUntil(lambda: dock.drawing.draw_button.height() > 10)
     qtbot.mouseClick(dock.drawing.draw_button, LEFT)
     assert dock.viewer.layers.selection.active is dock.drawing.layer
     assert dock.drawing.layer.mode == "add_polygon"
