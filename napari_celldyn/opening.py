@@ -151,8 +151,11 @@ def show_dock(viewer: Any) -> None:  # noqa: ANN401
     viewer = getattr(viewer, "__wrapped__", viewer)
     window = getattr(viewer, "window", None)
     if window is not None:
+        from napari_celldyn.settle import keep_in_view
+
         dock, _ = window.add_plugin_dock_widget(PLUGIN, DOCK)
         dock.show()
+        keep_in_view(viewer)
 
 
 def may_replace(workspace: Workspace, parent: QWidget | None = None) -> bool:

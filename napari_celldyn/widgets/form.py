@@ -216,7 +216,7 @@ class ConfigForm(QWidget):
 
 
 def _label(name: str, unit_shown: str) -> str:
-    words = name.replace("_", " ")
+    words = name.removesuffix("_um").replace("_", " ")  # the unit stands beside the value
     return f"{words} ({unit_shown})" if unit_shown else words
 
 

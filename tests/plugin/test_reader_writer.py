@@ -277,3 +277,16 @@ def test_a_large_file_stays_on_disk_and_works_like_any_other(viewer, tmp_path, m
         back = ad.read_h5ad(file)
         assert (back.obs["region"] == "mine").sum() == 5
         assert back.X.sum() == samples.load("two_niches").X.sum()
+
+
+def test_the_whole_tissue_stays_in_view_until_someone_moves_it(make_napari_viewer, qtbot):
+    from napari_celldyn.opening import land
+
+    viewer = make_napari_viewer(show=True)
+    land(viewer, samples.load("two_niches"), None)
+    before = viewer.scene.camera.zoom
+    viewer.window._qt_window.resize(1100, 900)
+    qtbot.waitUntil(lambda: viewer.scene.camera.zoom != before, timeout=4000)
+    viewer.scene.camera.zoom = 12.5
+    qtbot.wait(2800)
+    assert viewer.scene.camera.zoom == 12.5

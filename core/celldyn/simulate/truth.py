@@ -46,14 +46,14 @@ def to_anndata(simulation: Simulation) -> AnnData:
     from anndata import AnnData
 
     from celldyn.data import set_section_key, set_unit
+    from celldyn.simulate.output.names import row_names
 
     cells, shapes = simulation.cells, simulation.shapes
-    names = pd.Index("cell_" + cells["cell_id"].astype(str))
-    names.name = None
-    obs = cells.rename(columns={"celltype": "cell_type"}).set_index(names)
+    names = row_names("cell", cells["cell_id"])
+    obs = {"cell_type": cells["celltype"].array} | {name: cells[name].array for name in _OBS}
     adata = AnnData(
         X=simulation.counts.astype(np.float32),
-        obs=obs[["cell_type", *_OBS]],
+        obs=pd.DataFrame(obs, index=names),
         var=_gene_table(simulation),
         obsm={
             keys.SPATIAL(): cells[["x", "y"]].to_numpy(),
@@ -66,7 +66,7 @@ def to_anndata(simulation: Simulation) -> AnnData:
     truth: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "config": json.dumps(simulation.config.model_dump(mode="json")),
-        "cells": names.to_numpy(dtype=str),
+        "cells": names.to_numpy(),
         "edges": true_edges(simulation.config),
         "betas": _betas(simulation),
     }

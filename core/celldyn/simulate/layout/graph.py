@@ -8,8 +8,7 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 
 from celldyn.jobs import Job
-from celldyn.simulate.layout.aside import aside_job
-from celldyn.simulate.parallel import blocks_job
+from celldyn.simulate.parallel import aside_job, blocks_job
 
 N_NEIGHBOURS = 6
 """What a cell has on average in a plane (Delaunay), and what squidpy takes by default."""

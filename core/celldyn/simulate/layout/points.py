@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celldyn.jobs import Job, Progress, run
-from celldyn.simulate.layout.aside import aside_job
 from celldyn.simulate.layout.ground import Ground, choose_sites, inclusion, no_room
+from celldyn.simulate.parallel import aside_job
 from celldyn.simulate.streams import hash_bits, stream_key, uniforms, unit_interval
 
 Floats = NDArray[np.float64]

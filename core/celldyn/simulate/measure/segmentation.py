@@ -23,9 +23,8 @@ from celldyn.simulate.measure.inputs import (
     require_cells,
     row_names,
 )
-from celldyn.simulate.measure.streaming import stream_job
 from celldyn.simulate.measure.tally import OccupiedRows, Part, Tally
-from celldyn.simulate.parallel import aside_job
+from celldyn.simulate.parallel import aside_job, piped_job
 from celldyn.simulate.specs import SegmentationSpec
 
 if TYPE_CHECKING:
@@ -171,7 +170,7 @@ def _assign_job(
         outside = outside + found[2]
 
     blocks, total = molecule_blocks(molecules, n_genes), n_molecules(molecules)
-    yield from stream_job(blocks, work, take, STAGE, size=len, total=total, threads=threads)
+    yield from piped_job(blocks, work, take, STAGE, size=len, total=total, threads=threads)
     by_gene = yield from genes.rows_job(f"{STAGE}: table", threads=threads)
     by_source = yield from sources.rows_job(f"{STAGE}: purity", threads=threads)
     return _Assigned(by_gene, by_source, int(outside[0]), int(outside[1]))

@@ -18,8 +18,8 @@ from celldyn.simulate.measure.inputs import (
     molecule_blocks,
     n_molecules,
 )
-from celldyn.simulate.measure.streaming import stream_job
 from celldyn.simulate.measure.tally import OccupiedRows, Part, Tally
+from celldyn.simulate.parallel import piped_job
 from celldyn.simulate.specs import PlatformSpec
 from celldyn.simulate.streams import spread, stream_key, unit_interval
 
@@ -148,7 +148,7 @@ class Sight:
             types.parts.append(found[1])
             self._fates += found[2]
 
-        yield from stream_job(
+        yield from piped_job(
             molecule_blocks(molecules, len(self.column)),
             work,
             take,

@@ -36,34 +36,39 @@ def compiled(function: Any) -> Any:  # noqa: ANN401
     return numba.njit(nogil=True, cache=True, error_model="numpy")(function)
 
 
+def inlined(function: Any) -> Any:  # noqa: ANN401
+    """Compile what is called in a loop as part of it: passing arrays would cost more than it."""
+    return numba.njit(nogil=True, inline="always", error_model="numpy")(function)
+
+
 def _mixed_py(bits: np.uint64) -> np.uint64:
     bits = (bits ^ (bits >> _S30)) * _FIRST
     bits = (bits ^ (bits >> _S27)) * _SECOND
     return bits ^ (bits >> _S31)
 
 
-mixed = compiled(_mixed_py)
+mixed = inlined(_mixed_py)
 
 
 def _unit_py(bits: np.uint64) -> float:
     return (np.float64(np.int64(bits >> _S11)) + 0.5) * 2.0**-53
 
 
-unit = compiled(_unit_py)
+unit = inlined(_unit_py)
 
 
 def _upper_py(bits: np.uint64) -> float:
     return (np.float64(np.int64(bits >> _S32)) + 0.5) * 2.0**-32
 
 
-upper = compiled(_upper_py)
+upper = inlined(_upper_py)
 
 
 def _lower_py(bits: np.uint64) -> float:
     return (np.float64(np.int64(bits & _LOWER)) + 0.5) * 2.0**-32
 
 
-lower = compiled(_lower_py)
+lower = inlined(_lower_py)
 
 
 def _radii_py(
@@ -88,29 +93,33 @@ def _radii_py(
         area[code, k] = total
 
 
-fill_radii = compiled(_radii_py)
+fill_radii = inlined(_radii_py)
 
 
-def _point_py(
-    rest: float, u: float, v: float, a0: float, a1: float, b0: float, b1: float
-) -> tuple[float, float, float, float]:
-    """Return a uniform point of a sector, and its triangle's centre; see `placement._Quad`."""
-    root = math.sqrt(u)
-    w0, w1, w2 = 1.0 - root, root * (1.0 - v), root * v
-    if rest < (b0 - a0) * b1 or a0 <= 0.0:
-        return w0 * a0 + w1 * b0, w2 * b1 + 0.0, (a0 + b0) / 3.0, (b1 + 0.0) / 3.0
-    return w0 * a0 + 0.0, w2 * b1 + w1 * a1, (a0 + 0.0) / 3.0, (b1 + a1) / 3.0
+def _sector_py(area: Array, code: int, target: float) -> int:
+    """Return the first sector whose sum of areas is above the target."""
+    k = 0
+    # Counted, not searched: no branch for the processor to guess wrong.
+    for j in range(area.shape[1] - 1):
+        k += np.int64(area[code, j] <= target)
+    return k
 
 
-point = compiled(_point_py)
+sector = inlined(_sector_py)
 
 
 def _settled_py(
     cx: float, cy: float, c0: float, s0: float, c1: float, s1: float, cross: float,
     a0: float, a1: float, b0: float, b1: float, rest: float, u: float, v: float,
 ) -> tuple[np.float32, np.float32, float, float]:  # fmt: skip
-    """Return a point of a sector, rounded to float32 within it; see `placement._settle`."""
-    s, t, mid_s, mid_t = point(rest, u, v, a0, a1, b0, b1)
+    """Return a uniform point of a sector, rounded to float32 within it.
+
+    See `placement._Quad` and `placement._settle`.
+    """
+    first, root = (rest < (b0 - a0) * b1) | (a0 <= 0.0), math.sqrt(u)
+    w0, w1, w2 = 1.0 - root, root * (1.0 - v), root * v
+    s = w0 * a0 + (w1 * b0 if first else 0.0)
+    t = w2 * b1 + (0.0 if first else w1 * a1)
     outer, inner = b0 * b1 * (1.0 - EDGE), a0 * a1 * (1.0 + EDGE)
     pull = FIRST_PULL
     while True:
@@ -118,19 +127,20 @@ def _settled_py(
         dx, dy = np.float64(x) - cx, np.float64(y) - cy
         s_now, t_now = (dx * s1 - dy * c1) / cross, (dy * c0 - dx * s0) / cross
         good = (
-            s_now >= 0.0
-            and t_now >= 0.0
-            and s_now * b1 + t_now * b0 <= outer
-            and s_now * a1 + t_now * a0 >= inner
+            (s_now >= 0.0)
+            & (t_now >= 0.0)
+            & (s_now * b1 + t_now * b0 <= outer)
+            & (s_now * a1 + t_now * a0 >= inner)
         )
         if good or pull > 1.0:
             return x, y, s_now, t_now
+        mid_s, mid_t = (a0 + (b0 if first else 0.0)) / 3.0, (b1 + (0.0 if first else a1)) / 3.0
         s += pull * (mid_s - s)
         t += pull * (mid_t - t)
         pull *= 2.0
 
 
-settled = compiled(_settled_py)
+settled = inlined(_settled_py)
 
 
 def _place_py(
@@ -169,13 +179,8 @@ def _place_py(
                     n_away += 1
                     m += 1
                     continue
-                target = unit(bits)
-                k = min(int(target * n), n - 1)
-                target *= area[code, n - 1]
-                while k > 0 and area[code, k - 1] > target:
-                    k -= 1
-                while k < n - 1 and area[code, k] <= target:
-                    k += 1
+                target = unit(bits) * area[code, n - 1]
+                k = sector(area, code, target)
                 rest = target - (area[code, k - 1] if k > 0 else 0.0)
                 x[m], y[m], s, t = settled(
                     cx, cy, cos[k], sin[k], cos[k + 1], sin[k + 1], cross,

@@ -26,34 +26,11 @@ from celldyn.simulate.molecules.rays import (
     region,
 )
 from celldyn.simulate.molecules.sources import Sources
+from celldyn.simulate.molecules.table import Molecules
 from celldyn.simulate.streams import Bits, mix_in_place
 
 FIRST_PULL = 2.0**-12
 """Share of the way to its triangle's centre that a point goes if float32 puts it outside."""
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """Molecules of a run of cells; those that leak have no place yet.
-
-    Parameters
-    ----------
-    row, gene
-        (m,) cell, as a row of the shapes, and column of the counts.
-    x, y, z
-        (m,) µm.
-    is_leaked, compartment, overlaps_nucleus
-        (m,).
-    """
-
-    row: NDArray[np.int32]
-    gene: NDArray[np.int32]
-    x: NDArray[np.float32]
-    y: NDArray[np.float32]
-    z: NDArray[np.float32]
-    is_leaked: NDArray[np.bool_]
-    compartment: NDArray[np.uint8]
-    overlaps_nucleus: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +55,8 @@ class Identity:
         return Identity(self.row[which], self.gene[which], self.number[which], self.entry[which])
 
 
-def identities(sources: Sources, rows: slice, which: Ints | None = None) -> Identity:
-    """List the molecules of a run of cells: by cell, gene, number; all, or some of them."""
+def identities(sources: Sources, rows: slice) -> Identity:
+    """List the molecules of a run of cells: by cell, gene, number."""
     counts = sources.counts
     first, last = int(counts.indptr[rows.start]), int(counts.indptr[rows.stop])
     times = counts.data[first:last]
@@ -87,18 +64,14 @@ def identities(sources: Sources, rows: slice, which: Ints | None = None) -> Iden
     row = np.repeat(np.arange(rows.start, rows.stop), spans)
     gene = counts.indices[first:last].astype(np.intp)
     end = np.cumsum(times, dtype=np.intp)
-    if which is None:
-        of = np.repeat(np.arange(times.size), times)
-        which = np.arange(of.size)
-    else:
-        of = np.searchsorted(end, which, side="right")
+    of = np.repeat(np.arange(times.size), times)
     row, gene = row[of], gene[of]
     entry = sources.cell_bits[row] + sources.gene_bits[gene]
     mix_in_place(entry, np.empty_like(entry))
-    return Identity(row, gene, which - (end - times)[of], entry)
+    return Identity(row, gene, np.arange(of.size) - (end - times)[of], entry)
 
 
-def place(sources: Sources, rows: slice) -> Placed:
+def place(sources: Sources, rows: slice) -> tuple[Molecules, Identity, Ints]:
     """Place the molecules of a run of cells in numpy; see `kernels.place` for the compiled twin.
 
     Parameters
@@ -107,6 +80,11 @@ def place(sources: Sources, rows: slice) -> Placed:
         All cells.
     rows
         Which of them.
+
+    Returns
+    -------
+    The molecules, those that leak without a place, and which of them these are: identities and
+    (m,) positions.
     """
     who = identities(sources, rows)
     m = who.row.size
@@ -121,10 +99,12 @@ def place(sources: Sources, rows: slice) -> Placed:
         which = np.flatnonzero(compartment == code)
         x[which], y[which], overlaps[which] = _within(sources, rows, who.take(which), int(code))
     z = noise.depth(noise.draw(who.entry, who.number, noise.DEPTH)) * sources.config.depth_um
-    return Placed(
-        who.row.astype(np.int32), who.gene.astype(np.int32), x, y, z.astype(np.float32),
-        leaked, compartment, overlaps,
+    own, away = sources.cell_id[who.row], np.flatnonzero(leaked)
+    made = Molecules(
+        x, y, z.astype(np.float32), own, who.gene.astype(np.int32), leaked, compartment,
+        own.copy(), overlaps, np.full(m, sources.config.qv, np.float32), sources.section[who.row],
     )  # fmt: skip
+    return made, who.take(away), away
 
 
 def _within(

@@ -13,9 +13,9 @@ from scipy import sparse
 
 from celldyn.jobs import Job, run
 from celldyn.simulate.molecules.ambient import NO_AMBIENT, Ambient, draw_ambient, plan_ambient_job
-from celldyn.simulate.molecules.landing import CellGrid
-from celldyn.simulate.molecules.leaking import leak
-from celldyn.simulate.molecules.placement import Placed, identities, place
+from celldyn.simulate.molecules.landing import CellGrid, compile_landing
+from celldyn.simulate.molecules.leaking import Away, leak
+from celldyn.simulate.molecules.placement import place
 from celldyn.simulate.molecules.rays import OUTSIDE
 from celldyn.simulate.molecules.sources import (
     BLOCK,
@@ -24,13 +24,14 @@ from celldyn.simulate.molecules.sources import (
     make_sources,
     molecules_per_row,
 )
-from celldyn.simulate.molecules.streaming import piped_job
 from celldyn.simulate.molecules.table import Molecules
-from celldyn.simulate.parallel import aside_job, compile_job
+from celldyn.simulate.parallel import aside_job, compile_job, piped_job
 
 if TYPE_CHECKING:
     from celldyn.simulate.config import SimulationConfig
     from celldyn.simulate.shapes.outlines import CellShapes
+
+Reals = NDArray[np.float32]
 
 COMPILE_FROM = 5_000_000
 """Molecules from which compiling pays; below, numpy is done before a compiler would be."""
@@ -74,6 +75,13 @@ class Work:
         if k < len(self.rows):
             return _of_cells(self, self.rows[k])
         return _of_no_cell(self, *self.background[k - len(self.rows)])
+
+    def piped_job(self, sink: Callable[[Molecules], object], threads: int | None) -> Job[int]:
+        """Make all blocks and give them to `sink` in order; progress counts blocks."""
+        blocks = range(len(self))
+        return piped_job(
+            blocks, self.block, sink, "molecules", total=len(self), threads=threads
+        )
 
 
 def molecules_job(
@@ -144,7 +152,7 @@ def molecules_job(
         whole.write(at, part)
         at += len(part)
 
-    yield from piped_job(work.block, len(work), keep, "molecules", threads=threads)
+    yield from work.piped_job(keep, threads)
     return whole
 
 
@@ -175,8 +183,7 @@ def molecule_stream_job(
 
 def _stream(work: Work, threads: int | None) -> Iterator[Molecules]:
     ready: list[Molecules] = []
-    job = piped_job(work.block, len(work), ready.append, "molecules", threads=threads)
-    with closing(job):
+    with closing(work.piped_job(ready.append, threads)) as job:
         for _ in job:
             while ready:
                 yield ready.pop(0)
@@ -204,12 +211,15 @@ def work_job(
     ]
     total = int(wanted.sum()) + ambient.total
     compiled = total >= COMPILE_FROM if compiled is None else compiled
-    grid = None
-    if sources.leaks or ambient.total:
-        parts = sources.centre, sources.nucleus, sources.cell, sources.section
-        grid = yield from aside_job(lambda: CellGrid.build(*parts), "molecules")
+    lands = sources.leaks or ambient.total > 0
     if compiled:
-        yield from compile_job(_compilers(sources, grid))
+        yield from compile_job(_compilers(sources, lands=lands))
+    grid = None
+    if lands:
+        parts = sources.centre, sources.nucleus, sources.cell, sources.section
+        grid = yield from aside_job(
+            lambda: CellGrid.build(*parts, compiled=compiled), "molecules"
+        )
     runs = blocks_of(wanted, block, start)
     return Work(sources, runs, ambient, background, grid, total, compiled)
 
@@ -221,71 +231,55 @@ def _prepared(
     return sources, molecules_per_row(sources.counts)
 
 
-def _compilers(sources: Sources, grid: CellGrid | None) -> list[Callable[[], object]]:
+def _compilers(sources: Sources, *, lands: bool) -> list[Callable[[], object]]:
     def placing() -> object:
         from celldyn.simulate.molecules import kernels
 
         return kernels.place(sources, slice(0, 0))
 
-    def landing() -> object:
-        nobody = np.zeros(0)
-        return grid.landed(nobody, nobody, np.zeros(0, np.int16), compiled=True) if grid else None
+    def leaking() -> object:
+        from celldyn.simulate.molecules import kernels, leaking_kernels
 
-    return [placing, landing]
+        made, away = kernels.place(sources, slice(0, 0))
+        return leaking_kernels.leak(sources, away, made)
+
+    return [placing, leaking, compile_landing] if lands else [placing]
 
 
 def _of_cells(work: Work, rows: slice) -> Molecules:
     sources = work.sources
     if work.compiled:
-        from celldyn.simulate.molecules import kernels
+        from celldyn.simulate.molecules import kernels, leaking_kernels
 
-        placed = kernels.place(sources, rows)
+        made, away = kernels.place(sources, rows)
+        leaking_kernels.leak(sources, away, made)
     else:
-        placed = place(sources, rows)
-    cell_id = sources.cell_id[placed.row]
-    landed = cell_id
-    away = np.flatnonzero(placed.is_leaked)
-    if away.size and work.grid is not None:
-        landed = cell_id.copy()
-        _leave(work, work.grid, rows, placed, away, landed)
-    return Molecules(
-        placed.x, placed.y, placed.z, cell_id, placed.gene, placed.is_leaked, placed.compartment,
-        landed, placed.overlaps_nucleus, _quality(sources, cell_id.size),
-        sources.section[placed.row],
-    )  # fmt: skip
+        made, who, at = place(sources, rows)
+        away = Away.of(who, at)
+        made.x[at], made.y[at] = leak(sources, away)
+    if away.at.size and work.grid is not None:
+        here = made.x[away.at], made.y[away.at], made.section[away.at]
+        made.landed_cell_id[away.at], made.overlaps_nucleus[away.at] = _landed(work, *here)
+    return made
 
 
-def _leave(
-    work: Work,
-    grid: CellGrid,
-    rows: slice,
-    placed: Placed,
-    away: NDArray[np.intp],
-    landed: NDArray[np.int32],
-) -> None:
-    """Write places and landed cells of the molecules that leak."""
-    sources = work.sources
-    x, y = leak(sources, identities(sources, rows, away))
-    section = sources.section[placed.row[away]]
-    row, in_nucleus = grid.landed(x, y, section, compiled=work.compiled)
-    placed.x[away], placed.y[away] = x, y
-    placed.overlaps_nucleus[away] = in_nucleus
-    landed[away] = np.where(row >= 0, sources.cell_id[row], -1)
+def _landed(
+    work: Work, x: Reals, y: Reals, section: NDArray[np.int16]
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Return the cells that places lie in, -1 for none, and whether in their nuclei."""
+    if work.grid is None:
+        return np.full(x.size, -1, dtype=np.int32), np.zeros(x.size, dtype=np.bool_)
+    row, in_nucleus = work.grid.landed(x, y, section, compiled=work.compiled)
+    return np.where(row >= 0, work.sources.cell_id[row], np.int32(-1)), in_nucleus
 
 
 def _of_no_cell(work: Work, section: int, first: int, last: int) -> Molecules:
     sources, m = work.sources, last - first
     gene, x, y, z = draw_ambient(sources, work.ambient, section, first, last)
     codes = np.full(m, section, dtype=np.int16)
-    landed, in_nucleus = np.full(m, -1, dtype=np.int32), np.zeros(m, dtype=np.bool_)
-    if work.grid is not None:
-        row, in_nucleus = work.grid.landed(x, y, codes, compiled=work.compiled)
-        landed = np.where(row >= 0, sources.cell_id[row], np.int32(-1))
+    landed, in_nucleus = _landed(work, x, y, codes)
     return Molecules(
         x, y, z, np.full(m, -1, dtype=np.int32), gene, np.zeros(m, dtype=np.bool_),
-        np.full(m, OUTSIDE, dtype=np.uint8), landed, in_nucleus, _quality(sources, m), codes,
+        np.full(m, OUTSIDE, dtype=np.uint8), landed, in_nucleus,
+        np.full(m, sources.config.qv, dtype=np.float32), codes,
     )  # fmt: skip
-
-
-def _quality(sources: Sources, m: int) -> NDArray[np.float32]:
-    return np.full(m, sources.config.qv, dtype=np.float32)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from celldyn.jobs import Job
 from celldyn.persist import atomic_path
-from celldyn.simulate.molecules.streaming import piped_job
+from celldyn.simulate.parallel import piped_job
 
 if TYPE_CHECKING:
     from celldyn.simulate.shapes.outlines import CellShapes, Kind
@@ -99,7 +99,9 @@ def geoparquet_job(
         def sink(held: Any) -> None:  # noqa: ANN401
             writer.write_table(held.replace_schema_metadata(schema.metadata))
 
-        yield from piped_job(table, n_blocks, sink, Path(path).stem, threads=threads)
+        yield from piped_job(
+            range(n_blocks), table, sink, Path(path).stem, total=n_blocks, threads=threads
+        )
     return len(columns)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from celldyn.errors import MissingKeyError
 from celldyn.jobs import Job, run
-from celldyn.simulate.parallel import blocks_job
+from celldyn.simulate.parallel import aside_job, blocks_job
 from celldyn.simulate.shapes.fitting import fit
 from celldyn.simulate.shapes.nuclei import Morphologies
 from celldyn.simulate.shapes.orientation import axis_angles
@@ -22,8 +21,6 @@ from celldyn.simulate.shapes.tessellation import Tessellation, get_expansion_rad
 
 if TYPE_CHECKING:
     from celldyn.simulate.config import SimulationConfig
-
-T = TypeVar("T")
 
 _BLOCK = 4096
 """Cells of one block: its arrays fit into a core's cache."""
@@ -68,7 +65,7 @@ def shapes_job(
     DataError
         If two cells of a section lie at the same place.
     """
-    maker = yield from _aside_job(lambda: _Maker.of_cells(config, cells), "nuclei")
+    maker = yield from aside_job(lambda: _Maker.of_cells(config, cells), "nuclei")
     section = _codes(cells, "section", config.section_names)
     for k in np.unique(section):
         rows = np.flatnonzero(section == k)
@@ -185,7 +182,7 @@ def _section_job(
         gap, canvas = config.cell_gap_um, config.canvas_um
         return Tessellation(tree, maker.table.n_rays, cap, gap, weight, canvas)
 
-    diagram = yield from _aside_job(prepare, "neighbours")
+    diagram = yield from aside_job(prepare, "neighbours")
     empty = None
     if config.prototypes:
         from celldyn.simulate.shapes.lumens import Lumens
@@ -200,12 +197,6 @@ def _section_job(
         maker.fill(rows[local], cell)
 
     yield from blocks_job(work, -(-len(rows) // _BLOCK), "cell outlines", threads=threads)
-
-
-def _aside_job(work: Callable[[], T], stage: str) -> Job[T]:
-    """Do one piece of work on a thread, so that the job goes on saying that it lives."""
-    (result,) = yield from blocks_job(lambda _: work(), 1, stage, threads=1)
-    return result
 
 
 def _spec_codes(config: SimulationConfig, cells: pd.DataFrame) -> NDArray[np.intp]:
