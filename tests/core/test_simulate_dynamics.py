@@ -18,7 +18,6 @@ from celldyn.simulate.dynamics import (
     evolve,
     evolve_job,
     fate_shift_job,
-    inflate_zeros,
     make_potential,
     raised_fates,
     splicing_means,
@@ -32,6 +31,7 @@ from celldyn.simulate.dynamics.potentials import EXTRA_STIFFNESS
 from celldyn.simulate.dynamics.rollouts import rollouts_job
 from celldyn.simulate.dynamics.sde import fates_reached_job
 from celldyn.simulate.specs import DynamicsSpec
+from celldyn.simulate.zeros import zero_inflate
 
 KINDS = [("quartic", 2), ("pitchfork", 2), ("wells", 2), ("wells", 5), ("tree", 2), ("tree", 3),
          ("tree", 8)]  # fmt: skip
@@ -303,8 +303,9 @@ def test_counts_follow_their_means():
     expected = 0.75 * 1.5 * splicing_means(made, made.spec, slice(None))[0].mean(axis=0)
     np.testing.assert_allclose(unspliced.toarray()[:, 1:].mean(axis=0), expected, rtol=0.07)
     # Noise of the two is not shared, and zeros of a subset are those of the whole.
-    some = inflate_zeros(group_counts(group, cells)[40:50], 0.25, group.names, 1,
-                         cell_ids=np.arange(40, 50))  # fmt: skip
+    some = zero_inflate(
+        group_counts(group, cells)[40:50], 0.25, 1, group.names, cell_ids=np.arange(40, 50)
+    )
     np.testing.assert_array_equal(some.toarray(), counts[40:50])
 
 

@@ -1,6 +1,7 @@
 """Where molecules lie: uniform in their compartment, leaked ones outside, the same in any part."""
 
 import threading
+import time
 from dataclasses import fields
 
 import numpy as np
@@ -22,6 +23,7 @@ from celldyn.simulate.molecules import (
     write_transcripts,
     write_transcripts_job,
 )
+from celldyn.simulate.parallel import piped_job
 from celldyn.simulate.shapes.outlines import CellShapes
 from celldyn.simulate.streams import name_ids
 
@@ -235,6 +237,19 @@ def test_compiled_loops_give_the_same_bits(whole):
     same(molecules(**given, compiled=True, block=3000), made)
 
 
+@pytest.mark.parametrize("n_rays", [3, 7, 16, 90])
+def test_compiled_loops_give_the_same_bits_of_molecules_that_leak(n_rays):
+    given = tissue(300, leak=0.8, corner=2e5, n_sections=2, leak_dist_factor=12.0)
+    rng = np.random.default_rng(n_rays)
+    cell = rng.uniform(0.5, 5.9, (300, n_rays)).astype(np.float32)
+    nucleus = (cell * rng.uniform(0.3, 0.9, (300, n_rays))).astype(np.float32)
+    given["shapes"] = CellShapes(given["shapes"].centre, nucleus, cell)
+    made = molecules(**given)
+    same(molecules(**given, compiled=True, block=500), made)
+    assert made.is_leaked.mean() > 0.5
+    assert (made.landed_cell_id[made.is_leaked] >= 0).sum() > 100
+
+
 def test_a_part_of_the_tissue_is_the_same_alone(whole):
     given, made = whole
     part = molecules(**given, rows=slice(200, 450))
@@ -291,6 +306,65 @@ def test_a_stream_of_blocks_is_the_whole(whole):
     next(stream)
     stream.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("celldyn-make")]
+
+
+# --- pipes --------------------------------------------------------------------------------------
+
+
+def test_a_pipe_keeps_the_order_and_counts_units():
+    taken = []
+
+    def slow_at_first(k):
+        time.sleep(0.05 if k < 3 else 0.0)
+        return k * k
+
+    def counted():
+        units = yield from piped_job(
+            range(20), slow_at_first, taken.append, "s", size=lambda k: k, threads=4
+        )
+        assert units == sum(range(20))
+
+    done = [step.done for step in counted()]
+    assert taken == [k * k for k in range(20)]
+    assert done == sorted(done)
+
+
+@pytest.mark.parametrize("where", ["items", "work", "sink"])
+def test_a_pipe_hands_on_what_fails_and_ends_its_threads(where):
+    closed = []
+
+    def fail(at, k=0):
+        if at == where and k == 5:
+            raise ZeroDivisionError
+        return k
+
+    def items():
+        try:
+            for k in range(100):
+                yield fail("items", k)
+        finally:
+            closed.append(True)
+
+    sink = lambda k: fail("sink", k)  # noqa: E731
+    with pytest.raises(ZeroDivisionError):
+        run(piped_job(items(), lambda k: fail("work", k), sink, "s", threads=2), bar=False)
+    assert closed == [True]
+    names = ("celldyn-make", "celldyn-take", "celldyn-read")
+    assert not [t for t in threading.enumerate() if t.name.startswith(names)]
+
+
+def test_a_pipe_waits_for_a_slow_sink():
+    ahead = []
+    started, taken = [], []
+
+    def take(_):
+        time.sleep(0.01)
+        taken.append(1)
+        ahead.append(len(started) - len(taken))
+
+    run(piped_job(range(40), started.append, take, "s", threads=2), bar=False)
+    assert len(taken) == 40
+    assert max(ahead) <= 4
 
 
 # --- tables and files ---------------------------------------------------------------------------

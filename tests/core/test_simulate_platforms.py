@@ -1,19 +1,23 @@
 """Platforms: which molecules a spot, bin, bead or field of view holds; and what is refused."""
 
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 import shapely
+from anndata import AnnData
 
 from celldyn.data import section_key, um_per_unit
 from celldyn.errors import DataError, MissingKeyError
 from celldyn.jobs import run
 from celldyn.simulate import SimulationConfig
 from celldyn.simulate.measure.checks import check_measurement
-from celldyn.simulate.measure.leakage import compartment_codes, leakage_of_cells
+from celldyn.simulate.measure.leakage import leakage_of_cells
+from celldyn.simulate.measure.naming import known_names, row_names
 from celldyn.simulate.measure.platforms import platform_job, spot_polygons
+from celldyn.simulate.molecules import compartment_codes
 from celldyn.simulate.specs import PlatformSpec, SegmentationSpec
 
 GENES = ["a", "b", "c", "d"]
@@ -230,6 +234,20 @@ def test_blocks_threads_and_containers_change_nothing(kind, monkeypatch):
         assert (whole.X != other.X).nnz == 0
         assert whole.obs.equals(other.obs)
         assert other.X.has_sorted_indices
+
+
+def test_names_are_made_in_blocks_and_taken_on_trust_within():
+    names = row_names("bin", range(100_000))
+    assert names[[0, 65_535, 65_536, 99_999]].tolist() == [
+        "bin_0", "bin_65535", "bin_65536", "bin_99999"
+    ]  # fmt: skip
+    assert names.is_unique
+    twice = pd.DataFrame(index=["a", "a"])
+    with known_names(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        AnnData(obs=twice)
+    with pytest.warns(UserWarning, match="not unique"):
+        AnnData(obs=twice)
 
 
 def test_without_molecules_a_table_is_empty():

@@ -142,6 +142,44 @@ def test_a_molecule_far_from_its_section_finds_no_cell_of_another():
         assert x[hit >= 0].max() < 30
 
 
+@pytest.mark.parametrize("n_rays", [3, 7, 16, 90])
+def test_compiled_search_finds_the_same_cells(n_rays):
+    rng = np.random.default_rng(n_rays)
+    centre, section = rng.random((300, 2)) * 100 + 5000, np.arange(300) // 150
+    cell = rng.uniform(2, 9, (300, n_rays)).astype(np.float32)
+    shapes = CellShapes(centre, (cell / 2).astype(np.float32), cell)
+    place = rng.random((6000, 2)) * 130 + 4985
+    place[:300] = centre  # no direction
+    place[300:600] = shapes.vertices("cell")[:, 1]  # on a ray, and on the outline
+    place[600:900] = centre + np.array([3.0, 0.0])
+    where = rng.integers(0, 2, 6000)
+    found = np.flatnonzero(np.arange(300) % 7 > 0)
+    given = shapes, section, found
+    plain, compiled = (Locator.of(*given, compiled=way) for way in (False, True))
+    for name in ("start", "member", "least", "reach"):
+        np.testing.assert_array_equal(getattr(plain.grid, name), getattr(compiled.grid, name))
+    for kind in (np.float64, np.float32):
+        x, y = place.astype(kind).T
+        hit = plain.locate(x, y, where)
+        np.testing.assert_array_equal(compiled.locate(x, y, where), hit)
+        assert 1000 < (hit >= 0).sum() < 6000
+        row = plain.grid.rows(x, y, where)
+        inner = plain.grid.in_nucleus(x, y, row)
+        np.testing.assert_array_equal(plain.grid.in_nucleus(x, y, row, compiled=True), inner)
+        assert 100 < inner.sum() < (hit >= 0).sum()
+
+
+def test_a_large_tissue_is_segmented_by_compiled_loops_alike(monkeypatch):
+    shapes, molecules, cells = tissue(15, 2)
+    for spec in ({}, {"jitter": 0.3, "merge_rate": 0.2, "split_rate": 0.2, "miss_rate": 0.1}):
+        one = segmented(shapes, molecules, cells, **spec).table
+        with monkeypatch.context() as patch:
+            patch.setattr("celldyn.simulate.measure.segmentation.COMPILE_FROM", 1)
+            other = segmented(shapes, iter([molecules]), cells, **spec).table
+        assert (one.X != other.X).nnz == 0
+        pd.testing.assert_frame_equal(one.obs, other.obs)
+
+
 def test_jitter_has_its_spread_and_is_smooth():
     shapes, _, cells = tissue(40)
     factor = outlines(shapes, cells, jitter=0.1).shapes.cell / shapes.cell

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         get_theta_gamma_prior,
         var_over_mean,
     )
+    from celldyn.simulate.layout.arrays import generate_celltypes, get_background_point_pattern
     from celldyn.simulate.molecules import (
         classify_leakage,
         counts_to_transcript_df,
@@ -91,10 +92,12 @@ __all__ = [
     "compute_orientations",
     "count_prototype_cells",
     "counts_to_transcript_df",
+    "generate_celltypes",
     "generate_gene_parameters",
     "generate_nuclei_by_celltype",
     "generate_spec_nuclei",
     "generate_spec_points",
+    "get_background_point_pattern",
     "get_expansion_radius",
     "get_hk_gamma_prior",
     "get_marker_gamma_prior",
@@ -146,10 +149,12 @@ _HOME = {
     "compute_orientations": "shapes.orientation",
     "count_prototype_cells": "shapes.prototypes",
     "counts_to_transcript_df": "molecules",
+    "generate_celltypes": "layout.arrays",
     "generate_gene_parameters": "genes",
     "generate_nuclei_by_celltype": "shapes.arrays",
     "generate_spec_nuclei": "shapes.prototypes",
     "generate_spec_points": "shapes.prototypes",
+    "get_background_point_pattern": "layout.arrays",
     "get_expansion_radius": "shapes.tessellation",
     "get_hk_gamma_prior": "genes",
     "get_marker_gamma_prior": "genes",

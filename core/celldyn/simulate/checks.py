@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from celldyn.simulate.config import SimulationConfig
 
 _SUM_TOLERANCE = 1e-6
+_LARGEST_CANVAS_UM = 1e6
+_LARGEST_TABLE = 200_000_000
+"""Means of the gene table: beyond, it alone takes gigabytes."""
+_LARGEST_PRIOR = {"mu": 1e5, "cv": 100.0}
+"""Beyond, counts leave what integers hold; as `GeneParameters` has it for all types together."""
 
 
 def _programs(config: SimulationConfig) -> None:
@@ -23,6 +28,12 @@ def _programs(config: SimulationConfig) -> None:
 
 
 def _gene_numbers(config: SimulationConfig) -> None:
+    values = config.n_celltype * config.n_genes
+    if values > _LARGEST_TABLE:
+        raise ValueError(
+            f"n_celltype * n_genes = {values} must be at most {_LARGEST_TABLE}: the gene table "
+            "has so many means"
+        )
     typed = config.n_celltype * config.markers_per_type
     if typed + config.n_silence > config.n_genes:
         silent = f" + n_silence = {config.n_silence}" if config.n_silence else ""
@@ -62,9 +73,14 @@ def _canvas(config: SimulationConfig) -> None:
         raise ValueError(
             f"n_sections = {config.n_sections} must be at most n_cells = {config.n_cells}"
         )
+    if config.canvas_size is not None and config.density_per_mm2 is not None:
+        raise ValueError("give canvas_size or density_per_mm2, not both")
     width, height = config.canvas_um
-    if min(width, height) <= 0:
-        raise ValueError(f"canvas_size must be greater than 0 (given: {config.canvas_size})")
+    if min(width, height) <= 0 or max(width, height) > _LARGEST_CANVAS_UM:
+        raise ValueError(
+            f"canvas_size must be greater than 0 and at most {_LARGEST_CANVAS_UM:g} µm "
+            f"(given: {width:g} × {height:g})"
+        )
 
 
 def _theta(config: SimulationConfig) -> None:
@@ -86,8 +102,12 @@ def _celltype_priors(config: SimulationConfig) -> None:
     for celltype, own in config.celltype_priors.items():
         _known(f"celltype_priors.{celltype}", own, PRIOR_NAMES, "prior")
         for name, value in own.items():
-            if value <= 0:
-                raise ValueError(f"celltype_priors.{celltype}.{name} must be greater than 0")
+            most = _LARGEST_PRIOR[name.rpartition("_")[2]]
+            if not 0 < value <= most:
+                raise ValueError(
+                    f"celltype_priors.{celltype}.{name} must be greater than 0 and at most "
+                    f"{most:g} (given: {value:g})"
+                )
 
 
 def _shared_markers(config: SimulationConfig) -> None:

@@ -13,6 +13,7 @@ from pydantic import model_validator
 from celldyn.errors import ConfigError, FileFormatError
 from celldyn.persist import atomic_path
 from celldyn.simulate import checks
+from celldyn.simulate.files import plain_tree, read_yaml
 from celldyn.simulate.parameters import (
     CellParameters,
     GeneParameters,
@@ -45,14 +46,15 @@ class SimulationConfig(MeasurementParameters, CellParameters, GeneParameters, La
         Raises
         ------
         ConfigError
-            If a parameter is unknown, missing or out of its bounds.
+            If a parameter is unknown, missing or out of its bounds, or `values` is no mapping.
         """
-        inner = values.get("simulation", values)
+        inner = values.get("simulation", values) if isinstance(values, Mapping) else values
         if not isinstance(inner, Mapping):
+            where = "'simulation'" if isinstance(values, Mapping) else "the config"
             raise ConfigError(
-                f"'simulation' holds {type(inner).__name__}", "put the parameters under it"
+                f"{where} holds {type(inner).__name__}", "give parameters as name: value"
             )
-        return cls(**{str(name): value for name, value in inner.items()})
+        return cls(**plain_tree(inner))
 
     @classmethod
     def from_yaml(cls, path: Path | str) -> Self:
@@ -65,17 +67,11 @@ class SimulationConfig(MeasurementParameters, CellParameters, GeneParameters, La
         ConfigError
             If a parameter is unknown, missing or out of its bounds.
         """
-        import yaml
-
-        path = Path(path)
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise FileFormatError(
-                f"{path.name} cannot be read as YAML", "check the path and the indentation"
-            ) from error
+        values = read_yaml(Path(path))
         if not isinstance(values, Mapping):
-            raise FileFormatError(f"{path.name} holds no parameters", "write them as name: value")
+            raise FileFormatError(
+                f"{Path(path).name} holds no parameters", "write them as name: value"
+            )
         return cls.from_dict(values)
 
     def to_yaml(self, path: Path | str) -> Path:

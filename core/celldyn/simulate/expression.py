@@ -21,6 +21,7 @@ from celldyn.simulate.measure.means import MeanBlock
 from celldyn.simulate.measure.technical import technical_job
 from celldyn.simulate.measure.thinning import split_ambient_job
 from celldyn.simulate.named import NamedGenes, named_genes_job
+from celldyn.simulate.parallel import blocks_job
 from celldyn.simulate.regulation import Tissue, TrueBetas
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from celldyn.simulate.specs import TechnicalSpec
 
 Floats = NDArray[np.float64]
+
+_EXPECTED_VALUES = 1 << 20
+"""Means that are made at once."""
 
 
 @dataclass(slots=True)
@@ -51,7 +55,8 @@ class Expression:
     technical
         Every factor of the molecule-level noise.
     layers
-        More counts of the same shape: spliced and unspliced, steps of the technical noise.
+        More of the same shape: expected counts, spliced and unspliced, steps of the technical
+        noise.
     """
 
     counts: sparse.csr_matrix
@@ -60,7 +65,7 @@ class Expression:
     effects: MeanEffects | None = None
     ambient: sparse.csr_matrix | None = None
     technical: dict[str, Any] = field(default_factory=dict)
-    layers: dict[str, sparse.csr_matrix] = field(default_factory=dict)
+    layers: dict[str, sparse.csr_matrix | NDArray[np.float32]] = field(default_factory=dict)
 
 
 def gene_table(config: SimulationConfig) -> pd.DataFrame:
@@ -158,7 +163,31 @@ def expression_job(
         made.layers[keys.UNSPLICED()] = yield from unspliced_job(
             dynamics, cells, names, threads=threads
         )
+    if config.keep_expected:
+        made.layers[keys.TRUTH_STEP(step="expected")] = yield from expected_job(
+            _joined(blocks), (len(ids), len(names)), threads=threads
+        )
     return (yield from _technical_job(made, config, cells, _joined(blocks), threads))
+
+
+def expected_job(
+    means: MeanBlock, shape: tuple[int, int], *, threads: int | None = None
+) -> Job[NDArray[np.float32]]:
+    """Return the native means of all cells and genes, (n_cells, n_vars), dense float32.
+
+    They are what the counts are drawn about: without library, batch and ambient, and without the
+    excess zeros of `zero_inflation`. Of a target they are its mean given what regulates it.
+    """
+    n_cells, n_genes = shape
+    whole = np.empty(shape, dtype=np.float32)
+    height = max(1, _EXPECTED_VALUES // max(n_genes, 1))
+
+    def work(k: int) -> None:
+        rows = slice(k * height, min((k + 1) * height, n_cells))
+        whole[rows] = means(rows)[0]
+
+    yield from blocks_job(work, -(-n_cells // height), "expected counts", threads=threads)
+    return whole
 
 
 def has_mean_effects(spec: TechnicalSpec | None) -> bool:

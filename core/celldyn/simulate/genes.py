@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
+_LEAST_THETA = 1e-9
+"""A draw from a prior of a very small shape underflows; cells count 0 long before."""
+_LEAST_CV = 1e-6
+"""Below, a prior is a single value: its shape would overflow."""
+
 
 def get_marker_gamma_prior(mu: float = 0.75, cv: float = 0.6) -> Any:  # noqa: ANN401
     """Return the prior on the mean expression of a marker gene in its own cell type.
@@ -117,6 +122,7 @@ def generate_gene_parameters(config: SimulationConfig) -> pd.DataFrame:
     for k, celltype in enumerate(config.celltype_names):
         prior = config.priors_of(celltype)
         theta = rng.standard_gamma(prior.theta_shape, len(names)) * prior.theta_scale
+        np.maximum(theta, _LEAST_THETA, out=theta)
         mu = _draw(rng, prior.silence, len(names))
         mu[housekeeping] = _draw(rng, prior.hk, config.n_housekeeping_genes)
         mu[k * n_markers : (k + 1) * n_markers] = _draw(rng, prior.marker, n_markers)
@@ -228,6 +234,7 @@ def _draw(rng: np.random.Generator, prior: tuple[float, float], size: int) -> Fl
 
 def _shape_scale(mu: float, cv: float) -> tuple[float, float]:
     _require_positive(mu=mu, cv=cv)
+    cv = max(cv, _LEAST_CV)
     return 1.0 / cv**2, mu * cv**2
 
 

@@ -17,6 +17,7 @@ from celldyn.simulate.counts import sample_means_job, sample_strata_job
 from celldyn.simulate.measure.effects import MeanEffects
 from celldyn.simulate.measure.means import MeanBlock, strata_block, with_effects
 from celldyn.simulate.strata import Strata
+from celldyn.simulate.zeros import zero_inflate_job
 
 if TYPE_CHECKING:
     from celldyn.perturbation import Perturbation
@@ -39,6 +40,8 @@ class GeneGroup:
         The same by strata, where the cells of a stratum differ by their size alone.
     correlation, classes
         Of the noise within a cell; see `celldyn.simulate.copula`.
+    zero_inflation
+        Share of the counts that is lost whatever their size.
     """
 
     names: list[str]
@@ -46,6 +49,7 @@ class GeneGroup:
     strata: Strata | None = None
     correlation: float = 0.0
     classes: list[str] | None = None
+    zero_inflation: float = 0.0
 
     def some(self, columns: Sequence[int]) -> GeneGroup:
         """Return the group of some of its genes."""
@@ -56,6 +60,7 @@ class GeneGroup:
             _columns(self.native, kept),
             correlation=self.correlation,
             classes=classes,
+            zero_inflation=self.zero_inflation,
         )
 
     def perturbed(self, perturbation: Perturbation, n_cells: int) -> GeneGroup:
@@ -83,9 +88,18 @@ class GeneGroup:
             "threads": threads,
         }
         if self.strata is not None and effects is None:
-            return (yield from sample_strata_job(self.strata, self.names, seed, **noise))
-        block = self.native if effects is None else with_effects(self.native, effects)
-        return (yield from sample_means_job(block, len(cell_ids), self.names, seed, **noise))
+            counts = yield from sample_strata_job(self.strata, self.names, seed, **noise)
+        else:
+            block = self.native if effects is None else with_effects(self.native, effects)
+            counts = yield from sample_means_job(block, len(cell_ids), self.names, seed, **noise)
+        if not self.zero_inflation:
+            return counts
+        lost = self.zero_inflation
+        return (
+            yield from zero_inflate_job(
+                counts, lost, seed, self.names, cell_ids=cell_ids, threads=threads
+            )
+        )
 
 
 def table_group(config: SimulationConfig, cells: pd.DataFrame, genes: pd.DataFrame) -> GeneGroup:
@@ -99,10 +113,12 @@ def table_group(config: SimulationConfig, cells: pd.DataFrame, genes: pd.DataFra
         codes = cells["celltype"].cat.codes.to_numpy()
         block = program_block(config, codes, scale, cell_ids=cells["cell_id"].to_numpy())
         alike = program_strata(config, codes, scale)
-        return GeneGroup(names, block, alike, config.gene_correlation, classes)
+        return GeneGroup(
+            names, block, alike, config.gene_correlation, classes, config.zero_inflation
+        )
     strata = Strata.of_types(genes, cells["celltype"], scale)
     block = strata_block(strata.mu, strata.theta, strata.of, strata.scale)
-    return GeneGroup(names, block, strata, config.gene_correlation, classes)
+    return GeneGroup(names, block, strata, config.gene_correlation, classes, config.zero_inflation)
 
 
 def _columns(block: MeanBlock, columns: list[int]) -> MeanBlock:

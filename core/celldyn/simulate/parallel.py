@@ -170,6 +170,7 @@ def aside_job(work: Callable[[], T], stage: str, message: str = "") -> Job[T]:
     pool = ThreadPoolExecutor(1, thread_name_prefix="celldyn-aside")
     try:
         future = pool.submit(work)
+        yield Progress(stage, message=message)
         while not wait([future], timeout=MAX_SILENCE_S / 2).done:
             yield Progress(stage, message=message)
         return future.result()

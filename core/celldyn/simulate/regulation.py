@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,12 +80,16 @@ class TrueBetas:
         (n_cells, 1 + n_modulators) coefficients per cell.
     features
         (n_cells, n_modulators) what they multiply.
+    ligands, received
+        The ligands, and (n_cells, n_ligands) w_L: what each cell receives of them.
     """
 
     gene: str
     columns: list[str]
     values: Floats
     features: Floats
+    ligands: list[str] = field(default_factory=list)
+    received: Floats = field(default_factory=lambda: np.empty((0, 0)))
 
     @property
     def mean(self) -> Floats:
@@ -139,7 +143,7 @@ def true_betas_job(
     on top.
     """
     features = [expression(name) for name in spec.regulators]
-    ligands = list(dict(spec.pairs))
+    ligands, heard = list(dict(spec.pairs)), np.empty((len(tissue.xy), 0))
     if ligands:
         levels = np.stack([expression(ligand) for ligand in ligands], axis=1)
         heard = yield from received_job(tissue, levels, spec.radius_um, spec.kernel)
@@ -150,4 +154,6 @@ def true_betas_job(
         ["beta0", *(f"beta_{name}" for name in spec.coefficients)],
         coefficients(spec, tissue),
         np.stack(features, axis=1) if features else np.empty((len(tissue.xy), 0)),
+        ligands,
+        heard,
     )

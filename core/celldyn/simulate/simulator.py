@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from celldyn.errors import NotFittedError
-from celldyn.jobs import Job, Progress, run
+from celldyn.jobs import Job, run
 from celldyn.simulate.assembly import layout_job, outlines_job, states_job
 from celldyn.simulate.config import SimulationConfig
 from celldyn.simulate.expression import (
@@ -241,19 +242,24 @@ def simulate_job(config: SimulationConfig, *, threads: int | None = None) -> Job
     threads
         How many threads the large steps take; None is every core.
     """
-    from celldyn.simulate.measuring import measuring_job
-    from celldyn.simulate.truth import to_anndata
-
     simulator = SpotlessSimulator(config, threads=threads)
-    yield Progress("gene parameters")
-    simulator.generate_gene_parameters()
+    # On a thread, as all that imports much when it is first used.
+    yield from aside_job(simulator.generate_gene_parameters, "gene parameters")
     yield from simulator.cells_job()
     yield from simulator.counts_job()
     simulation = simulator.simulation()
-    simulation.adata = yield from aside_job(lambda: to_anndata(simulation), "table")
-    seen = yield from measuring_job(simulation, threads=threads)
-    simulation.platforms, simulation.segmentation = seen
+    simulation.adata = yield from aside_job(simulator.to_anndata, "table")
+    if config.platforms or config.segmentation is not None:
+        measuring = yield from aside_job(_measuring, "molecules")
+        seen = yield from measuring.measuring_job(simulation, threads=threads)
+        simulation.platforms, simulation.segmentation = seen
     return simulation
+
+
+def _measuring() -> ModuleType:
+    from celldyn.simulate import measuring
+
+    return measuring
 
 
 def _made(value: T | None, name: str, method: str) -> T:

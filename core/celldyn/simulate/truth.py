@@ -39,6 +39,7 @@ def to_anndata(simulation: Simulation) -> AnnData:
     mean varies from cell to cell). uns["truth"]: `schema_version`; `config` as JSON; `cells`, the
     obs names that the rows below belong to; `edges`, a table of source, target, kind and
     coefficient; `betas`, per target its `columns` and `values`, (n_cells, 1 + n_modulators)
+    float32, and its `ligands` with what the cells `received` of them, (n_cells, n_ligands)
     float32; `technical`, every factor of the technical noise; `dynamics`, names of the fates and
     the equation. The truth of each cell's state stands in obs, obsm and layers under the keys
     `truth_...`; see `celldyn.keys`.
@@ -46,21 +47,22 @@ def to_anndata(simulation: Simulation) -> AnnData:
     from anndata import AnnData
 
     from celldyn.data import set_section_key, set_unit
-    from celldyn.simulate.output.names import row_names
+    from celldyn.simulate.measure.naming import known_names, row_names
 
     cells, shapes = simulation.cells, simulation.shapes
-    names = row_names("cell", cells["cell_id"])
+    names = row_names("cell", cells["cell_id"].tolist())
     obs = {"cell_type": cells["celltype"].array} | {name: cells[name].array for name in _OBS}
-    adata = AnnData(
-        X=simulation.counts.astype(np.float32),
-        obs=pd.DataFrame(obs, index=names),
-        var=_gene_table(simulation),
-        obsm={
-            keys.SPATIAL(): cells[["x", "y"]].to_numpy(),
-            keys.NUCLEUS_RADII(): shapes.nucleus,
-            keys.CELL_RADII(): shapes.cell,
-        },
-    )
+    with known_names():
+        adata = AnnData(
+            X=simulation.counts.astype(np.float32),
+            obs=pd.DataFrame(obs, index=names),
+            var=_gene_table(simulation),
+            obsm={
+                keys.SPATIAL(): cells[["x", "y"]].to_numpy(),
+                keys.NUCLEUS_RADII(): shapes.nucleus,
+                keys.CELL_RADII(): shapes.cell,
+            },
+        )
     set_unit(adata, 1.0)
     set_section_key(adata, "section")
     truth: dict[str, Any] = {
@@ -138,13 +140,14 @@ def escaped(name: str) -> str:
 
 
 def _betas(simulation: Simulation) -> dict[str, dict[str, Any]]:
-    return {
-        escaped(gene): {
-            "columns": np.array(betas.columns),
-            "values": betas.values.astype(np.float32),
-        }
-        for gene, betas in simulation.true_betas.items()
-    }
+    truth: dict[str, dict[str, Any]] = {}
+    for gene, betas in simulation.true_betas.items():
+        own = {"columns": np.array(betas.columns), "values": betas.values.astype(np.float32)}
+        if betas.ligands:
+            own["ligands"] = np.array(betas.ligands)
+            own["received"] = betas.received.astype(np.float32)
+        truth[escaped(gene)] = own
+    return truth
 
 
 def _gene_table(simulation: Simulation) -> pd.DataFrame:

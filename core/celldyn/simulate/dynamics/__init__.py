@@ -12,7 +12,6 @@ from celldyn.simulate.dynamics.drivers import raised_fates
 from celldyn.simulate.dynamics.expression import (
     dynamic_means,
     dynamic_velocity,
-    inflate_zeros,
     splicing_means,
 )
 from celldyn.simulate.dynamics.potentials import Potential, make_potential
@@ -32,7 +31,6 @@ __all__ = [
     "evolve",
     "evolve_job",
     "fate_shift_job",
-    "inflate_zeros",
     "make_potential",
     "raised_fates",
     "splicing_means",

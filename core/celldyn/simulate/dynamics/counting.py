@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import sparse
 
 from celldyn.jobs import Job
 from celldyn.simulate.counts import sample_means_job
-from celldyn.simulate.dynamics.expression import dynamic_means, inflate_zeros, splicing_means
+from celldyn.simulate.dynamics.expression import dynamic_means, splicing_means
 from celldyn.simulate.groups import GeneGroup
+from celldyn.simulate.zeros import zero_inflate_job
 
 if TYPE_CHECKING:
     from celldyn.simulate.config import SimulationConfig
     from celldyn.simulate.dynamics.potentials import Floats
     from celldyn.simulate.dynamics.states import Dynamics
-    from celldyn.simulate.measure.effects import MeanEffects
     from celldyn.simulate.specs import DynamicsSpec
 
 UNSPLICED_STAGE = "counts/unspliced"
-
-
-@dataclass(frozen=True, slots=True)
-class DynamicGroup(GeneGroup):
-    """Genes that read the cells' states, with their share of excess zeros."""
-
-    zero_inflation: float = field(default=0.0, kw_only=True)
-
-    def draw_job(
-        self,
-        seed: int,
-        cell_ids: NDArray[np.integer],
-        effects: MeanEffects | None = None,
-        threads: int | None = None,
-    ) -> Job[sparse.csr_matrix]:
-        """Draw the counts as any group does, then take the excess zeros out of them."""
-        counts = yield from GeneGroup.draw_job(self, seed, cell_ids, effects, threads)
-        return inflate_zeros(counts, self.zero_inflation, self.names, seed, cell_ids=cell_ids)
 
 
 def dynamic_gene_names(spec: DynamicsSpec) -> list[str]:
@@ -48,7 +27,7 @@ def dynamic_gene_names(spec: DynamicsSpec) -> list[str]:
     return spec.gene_names
 
 
-def dynamic_group(dynamics: Dynamics, cells: pd.DataFrame) -> DynamicGroup:
+def dynamic_group(dynamics: Dynamics, cells: pd.DataFrame) -> GeneGroup:
     """Return the genes that read the states, with means of cells at their own size.
 
     Parameters
@@ -64,7 +43,7 @@ def dynamic_group(dynamics: Dynamics, cells: pd.DataFrame) -> DynamicGroup:
         mean, theta = dynamic_means(dynamics, spec, rows)
         return mean * scale[rows, None], theta
 
-    return DynamicGroup(spec.gene_names, native, zero_inflation=spec.zero_inflation)
+    return GeneGroup(spec.gene_names, native, zero_inflation=spec.zero_inflation)
 
 
 def unspliced_job(
@@ -98,7 +77,12 @@ def unspliced_job(
     counts = yield from sample_means_job(
         block, len(ids), names, dynamics.seed, cell_ids=ids, stage=stage, threads=threads
     )
-    counts = inflate_zeros(counts, spec.zero_inflation, names, dynamics.seed, cell_ids=ids)
+    if spec.zero_inflation:
+        # What is lost of a cell's gene is lost of both: the same noise as that of its own counts.
+        counts = yield from zero_inflate_job(
+            counts, spec.zero_inflation, names=names, seed=dynamics.seed, cell_ids=ids,
+            threads=threads,
+        )  # fmt: skip
     at = pd.Index(gene_names).get_indexer(pd.Index(names)).astype(counts.indices.dtype)
     columns = at[counts.indices]
     whole = (counts.data, columns, counts.indptr)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
+from numpy.typing import NDArray
 
 from celldyn.perturbation import Perturbation
 from celldyn.simulate.dynamics.potentials import Floats, Potential
@@ -23,7 +22,6 @@ SPLICING_RATE = 6.0
 """Unspliced molecules turn into spliced ones at this rate, per unit of true time."""
 DEGRADATION_RATE = 6.0
 """Spliced molecules decay at this rate, per unit of true time."""
-ZEROS_STAGE = "dynamics/zeros"
 _STAGE = "dynamics/genes"
 _LINEAR, _BUMP, _BIAS = 0.4, 1.5, 0.5
 _DRIVER, _DRIVER_BIAS = 5.0, -2.0
@@ -149,44 +147,6 @@ def splicing_means(
     spliced, theta = dynamic_means(dynamics, spec, rows)
     made = dynamic_velocity(dynamics, spec, rows) + DEGRADATION_RATE * spliced
     return np.maximum(made, 0.0) / SPLICING_RATE, spliced, theta
-
-
-def inflate_zeros(
-    counts: sparse.csr_matrix,
-    share: float,
-    names: list[str],
-    seed: int,
-    *,
-    cell_ids: ArrayLike | None = None,
-) -> sparse.csr_matrix:
-    """Set a share of the values to zero, by chance and whatever their size.
-
-    Parameters
-    ----------
-    counts
-        (n_cells, n_genes) CSR.
-    share
-        Probability that a value is lost; below 1.
-    names
-        (n_genes,) gene names, which fix the chance together with the cell.
-    seed
-        The simulation's seed.
-    cell_ids
-        (n_cells,) integer identities; by default 0, 1, 2, ...
-
-    Returns
-    -------
-    CSR of the same type.
-    """
-    if not share:
-        return counts
-    ids = np.arange(counts.shape[0]) if cell_ids is None else np.asarray(cell_ids)
-    cell = np.repeat(ids, np.diff(counts.indptr))
-    bits = hash_bits(stream_key(seed, ZEROS_STAGE), cell, name_ids(names)[counts.indices])
-    kept = counts.copy()
-    kept.data[unit_interval(bits) < share] = 0
-    kept.eliminate_zeros()
-    return kept
 
 
 def _perturbed(

@@ -12,6 +12,7 @@ from scipy import sparse
 
 from celldyn.errors import DataError
 from celldyn.jobs import Job
+from celldyn.simulate.csr_rows import CsrRows
 from celldyn.simulate.parallel import blocks_job
 from celldyn.simulate.streams import (
     Bits,
@@ -148,23 +149,20 @@ def map_entries_job(
         How many.
     """
     runs, counts = table.runs(), table.counts
-    per_row = np.zeros(counts.shape[0], dtype=np.int64)
+    made = CsrRows(counts.shape, counts.nnz)
 
-    def one(k: int) -> tuple[NDArray[np.int32], NDArray[Any]]:
-        entries = table.entries(runs[k])
+    def one(k: int) -> tuple[NDArray[np.intp], NDArray[np.int32], NDArray[Any]]:
+        rows, entries = runs[k], table.entries(runs[k])
         values = work(entries)
         keep = values > 0
-        rows = runs[k]
-        per_row[rows] = np.bincount(
-            entries.row[keep] - rows.start, minlength=rows.stop - rows.start
-        )
-        return entries.column[keep], values[keep].astype(counts.dtype)
+        per_row = np.bincount(entries.row[keep] - rows.start, minlength=rows.stop - rows.start)
+        return per_row, entries.column[keep], values[keep].astype(counts.dtype)
 
-    parts = yield from blocks_job(one, len(runs), stage, threads=threads)
-    start = np.concatenate([[0], np.cumsum(per_row)])
-    column = np.concatenate([part[0] for part in parts] or [counts.indices[:0]])
-    value = np.concatenate([part[1] for part in parts] or [counts.data[:0]])
-    return sparse.csr_matrix((value, column, start), shape=counts.shape)
+    yield from blocks_job(
+        one, len(runs), stage, consume=lambda _, part: made.append(*part), threads=threads
+    )
+    kept: sparse.csr_matrix = made.matrix().astype(counts.dtype, copy=False)
+    return kept
 
 
 def stage_key(seed: int, stage: str) -> np.uint64:

@@ -104,12 +104,6 @@ def require_cells(cells: pd.DataFrame) -> None:
         )
 
 
-def row_names(unit: str, n: int) -> pd.Index[str]:
-    """Return the names of n rows: unit_0, unit_1, ..."""
-    # A list of them is three times as fast as numpy's texts, which pandas would take apart again.
-    return pd.Index([f"{unit}_{k}" for k in range(n)])
-
-
 def _several(molecules: MoleculeSource) -> Iterable[Any]:
     single = isinstance(molecules, Mapping) or hasattr(molecules, "x")
     return [molecules] if single else molecules

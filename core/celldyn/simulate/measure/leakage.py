@@ -1,21 +1,14 @@
-"""Which molecules tend to leak, and where in the cell those of each gene lie."""
+"""Which molecules tend to leak."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from celldyn.simulate.parameters.measurement import Compartment
-
 if TYPE_CHECKING:
     from celldyn.simulate.config import SimulationConfig
-    from celldyn.simulate.parameters import MeasurementParameters
-
-_COMPARTMENTS: tuple[str, ...] = get_args(Compartment)
-"""Names of the compartments; their codes are their positions."""
 
 
 def leakage_of_cells(config: SimulationConfig, celltype: NDArray[Any]) -> NDArray[np.float64]:
@@ -38,29 +31,3 @@ def leakage_of_cells(config: SimulationConfig, celltype: NDArray[Any]) -> NDArra
         leakage: NDArray[np.float64] = by_type[np.asarray(celltype)]
         return leakage
     return np.full(len(celltype), float(given or 0.0))
-
-
-def compartment_codes(
-    config: MeasurementParameters, gene_names: Sequence[str], gene_types: Sequence[str]
-) -> NDArray[np.uint8]:
-    """Return where the molecules of each gene lie.
-
-    Parameters
-    ----------
-    config
-        Its `compartments`, by gene or gene type; a gene's own comes before that of its type.
-    gene_names, gene_types
-        (G,) each.
-
-    Returns
-    -------
-    (G,) positions among the values of `Compartment`; 0, uniform, where none is named.
-    """
-    given = config.compartments
-    return np.array(
-        [
-            _COMPARTMENTS.index(given.get(name, given.get(kind, "uniform")))
-            for name, kind in zip(gene_names, gene_types, strict=True)
-        ],
-        dtype=np.uint8,
-    )

@@ -19,8 +19,8 @@ from celldyn.simulate.measure.inputs import (
     MoleculeBlock,
     MoleculeSource,
     require_cells,
-    row_names,
 )
+from celldyn.simulate.measure.naming import known_names, row_names
 from celldyn.simulate.measure.sight import Fields, Locate, Seen, Sight, panel_of
 from celldyn.simulate.parallel import aside_job
 from celldyn.simulate.specs import PlatformSpec
@@ -217,16 +217,19 @@ def _table(sight: Sight, seen: Seen, counts: sparse.csr_matrix, rows: _Rows) -> 
     from celldyn.data import set_section_key, set_unit
 
     several = len(rows.section.categories) > 1
-    names = row_names(rows.unit, rows.site.size)
-    adata = AnnData(
-        X=counts.astype(np.float32),
-        obs=pd.DataFrame(rows.obs | ({"section": rows.section} if several else {}), index=names),
-        var=pd.DataFrame(index=pd.Index(np.array(sight.panel, dtype=object))),
-        obsm={
-            keys.SPATIAL(): rows.xy,
-            keys.TRUTH_COMPOSITION(): _composition(sight, seen, rows.site, names),
-        },
-    )
+    names = row_names(rows.unit, range(rows.site.size))
+    with known_names():
+        adata = AnnData(
+            X=counts.astype(np.float32),
+            obs=pd.DataFrame(
+                rows.obs | ({"section": rows.section} if several else {}), index=names
+            ),
+            var=pd.DataFrame(index=pd.Index(np.array(sight.panel, dtype=object))),
+            obsm={
+                keys.SPATIAL(): rows.xy,
+                keys.TRUTH_COMPOSITION(): _composition(sight, seen, rows.site, names),
+            },
+        )
     set_unit(adata, 1.0)
     set_section_key(adata, "section" if several else None)
     adata.uns[keys.PLATFORM()] = {

@@ -21,10 +21,12 @@ from celldyn.simulate.measure.inputs import (
     molecule_blocks,
     n_molecules,
     require_cells,
-    row_names,
 )
+from celldyn.simulate.measure.naming import known_names, row_names
 from celldyn.simulate.measure.tally import OccupiedRows, Part, Tally
-from celldyn.simulate.parallel import aside_job, piped_job
+from celldyn.simulate.molecules.landing import compile_landing
+from celldyn.simulate.molecules.sampling import COMPILE_FROM
+from celldyn.simulate.parallel import aside_job, compile_job, piped_job
 from celldyn.simulate.specs import SegmentationSpec
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 STAGE = "segmentation"
+_USUAL = 50
+"""Molecules of a cell, where their number is not known before they have been read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +124,15 @@ def segmentation_job(
     outlines = yield from faulty_outlines_job(spec, shapes, section, ids, seed, threads=threads)
     found = np.flatnonzero(outlines.row >= 0)
     # Within their true borders outlines cannot overlap.
+    known = n_molecules(molecules)
+    many = _USUAL * len(cells) if known is None else known
+    if compiled := many >= COMPILE_FROM:
+        yield from compile_job([compile_landing])
     locator = yield from aside_job(
-        lambda: Locator.of(outlines.shapes, section, found, overlap=spec.jitter > 0), STAGE
+        lambda: Locator.of(
+            outlines.shapes, section, found, overlap=spec.jitter > 0, compiled=compiled
+        ),
+        STAGE,
     )
     assigned = yield from _assign_job(outlines, locator, molecules, len(gene_names), threads)
     table = yield from aside_job(
@@ -203,13 +214,14 @@ def _table(
     }
     if several:
         obs["section"] = cells["section"].array[first]
-    names = row_names("seg", n_rows)
-    adata = AnnData(
-        X=assigned.genes.csr(n_rows, len(gene_names)).astype(np.float32),
-        obs=pd.DataFrame(obs, index=names),
-        var=pd.DataFrame(index=pd.Index(np.array(gene_names, dtype=object))),
-        obsm={keys.SPATIAL(): centroid},
-    )
+    names = row_names("seg", range(n_rows))
+    with known_names():
+        adata = AnnData(
+            X=assigned.genes.csr(n_rows, len(gene_names)).astype(np.float32),
+            obs=pd.DataFrame(obs, index=names),
+            var=pd.DataFrame(index=pd.Index(np.array(gene_names, dtype=object))),
+            obsm={keys.SPATIAL(): centroid},
+        )
     set_unit(adata, 1.0)
     set_section_key(adata, "section" if several else None)
     counts = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celldyn.simulate.molecules.inputs import molecule_inputs
+from celldyn.simulate.molecules.inputs import compartment_codes, molecule_inputs
 from celldyn.simulate.molecules.leakage import (
     classify_leakage,
     counts_to_transcript_df,
@@ -24,6 +24,7 @@ __all__ = [
     "COMPARTMENTS",
     "Molecules",
     "classify_leakage",
+    "compartment_codes",
     "counts_to_transcript_df",
     "is_leaked",
     "iterate_molecules",

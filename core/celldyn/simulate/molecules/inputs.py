@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from celldyn.simulate.measure.leakage import compartment_codes
+from celldyn.simulate.molecules.rays import COMPARTMENTS
 
 if TYPE_CHECKING:
+    from celldyn.simulate.parameters import MeasurementParameters
     from celldyn.simulate.simulation import Simulation
 
 
@@ -33,3 +36,29 @@ def molecule_inputs(simulation: Simulation) -> dict[str, Any]:
         "gene_names": names,
         "config": config,
     }
+
+
+def compartment_codes(
+    config: MeasurementParameters, gene_names: Sequence[str], gene_types: Sequence[str]
+) -> NDArray[np.uint8]:
+    """Return where the molecules of each gene lie.
+
+    Parameters
+    ----------
+    config
+        Its `compartments`, by gene or gene type; a gene's own comes before that of its type.
+    gene_names, gene_types
+        (G,) each.
+
+    Returns
+    -------
+    (G,) positions in `rays.COMPARTMENTS`; 0, uniform, where none is named.
+    """
+    given = config.compartments
+    return np.array(
+        [
+            COMPARTMENTS.index(given.get(name, given.get(kind, "uniform")))
+            for name, kind in zip(gene_names, gene_types, strict=True)
+        ],
+        dtype=np.uint8,
+    )

@@ -101,7 +101,7 @@ def _sector_py(area: Array, code: int, target: float) -> int:
     k = 0
     # Counted, not searched: no branch for the processor to guess wrong.
     for j in range(area.shape[1] - 1):
-        k += np.int64(area[code, j] <= target)
+        k += 1 if area[code, j] <= target else 0
     return k
 
 

@@ -75,14 +75,14 @@ class CellGrid:
             plan.origin, plan.side, plan.shape,
         )  # fmt: skip
 
-    def landed(
+    def rows(
         self,
         x: NDArray[np.floating],
         y: NDArray[np.floating],
         section: NDArray[np.integer],
         *,
         compiled: bool = False,
-    ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    ) -> NDArray[np.int32]:
         """Find the cell that each point lies in: where outlines overlap, that of nearest centre.
 
         Parameters
@@ -96,15 +96,34 @@ class CellGrid:
 
         Returns
         -------
-        (m,) row of the cell, or -1, and whether the point is in its nucleus.
+        (m,) row of the cell, or -1.
         """
         if compiled:
-            from celldyn.simulate.molecules.leaking_kernels import land
+            from celldyn.simulate.molecules.leaking_kernels import search
 
-            return land(self, x, y, section)
+            return search(self, x, y, section)
         px, py = x.astype(np.float64), y.astype(np.float64)
-        row = self._search(px, py, self._squares(px, py, section))
-        return row, self.in_nucleus(px, py, row)
+        return self._search(px, py, self._squares(px, py, section))
+
+    def in_nucleus(
+        self,
+        x: NDArray[np.floating],
+        y: NDArray[np.floating],
+        row: NDArray[np.int32],
+        *,
+        compiled: bool = False,
+    ) -> NDArray[np.bool_]:
+        """Whether points, (m,), lie in the nuclei of their cells; not where the row is -1."""
+        if compiled:
+            from celldyn.simulate.molecules import leaking_kernels
+
+            return leaking_kernels.in_nucleus(self, x, y, row)
+        found = np.zeros(x.size, dtype=np.bool_)
+        there = np.flatnonzero(row >= 0)
+        cell, common = row[there].astype(np.intp), rays(self.cell.shape[1])
+        dx, dy = x[there] - self.centre[cell, 0], y[there] - self.centre[cell, 1]
+        found[there] = inside(dx, dy, self.nucleus, cell, common)
+        return found
 
     def _squares(self, x: Floats, y: Floats, section: NDArray[np.integer]) -> Ints:
         """Return the square of each point, -1 outside of all."""
@@ -133,21 +152,13 @@ class CellGrid:
             row[left[hit]], nearest[left[hit]] = guess[hit], apart[hit]
             at = at + 1
 
-    def in_nucleus(self, x: Floats, y: Floats, row: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Whether points lie in the nuclei of their cells; not where the row is -1."""
-        found = np.zeros(x.size, dtype=np.bool_)
-        there = np.flatnonzero(row >= 0)
-        cell, common = row[there].astype(np.intp), rays(self.cell.shape[1])
-        dx, dy = x[there] - self.centre[cell, 0], y[there] - self.centre[cell, 1]
-        found[there] = inside(dx, dy, self.nucleus, cell, common)
-        return found
-
 
 def compile_landing() -> None:
     """Compile the search, on a grid of one cell; see `parallel.compile_job`."""
     one, nowhere = np.ones((1, 3), dtype=np.float32), np.zeros(1, dtype=np.int16)
     grid = CellGrid.build(np.zeros((1, 2)), one, one, nowhere, compiled=True)
-    grid.landed(one[0, :1], one[0, :1], nowhere, compiled=True)
+    at = one[0, :1]
+    grid.in_nucleus(at, at, grid.rows(at, at, nowhere, compiled=True), compiled=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +176,8 @@ class Plan:
     last: Ints
 
     @classmethod
-    def of(
-        cls, centre: Floats, cell: NDArray[np.float32], section: NDArray[np.integer]
-    ) -> Plan:
+    def of(cls, centre: Floats, cell: NDArray[np.float32], section: NDArray[np.integer]) -> Plan:
+        """Lay out squares of about a cell's radius."""
         radius = cell.max(axis=1, initial=0.0).astype(np.float64)
         low, high = centre - radius[:, None], centre + radius[:, None]
         origin = low.min(axis=0) if len(centre) else np.zeros(2)

@@ -16,7 +16,7 @@ from celldyn.simulate.molecules.leakage import leak_share
 from celldyn.simulate.molecules.placement import Identity
 from celldyn.simulate.molecules.rays import Floats, Ints, Rays, inside, rays
 from celldyn.simulate.molecules.sources import Sources
-from celldyn.simulate.streams import Bits
+from celldyn.simulate.streams import Bits, unit_interval
 
 FIRST_PUSH = 2.0**-22
 """Share of its distance from the centre that a point goes out if float32 puts it inside."""
@@ -82,7 +82,7 @@ def leak(sources: Sources, away: Away) -> tuple[NDArray[np.float32], NDArray[np.
     vx, vy = corners * common.cos, corners * common.sin
     ex, ey = np.diff(vx, axis=1), np.diff(vy, axis=1)
     length = np.sqrt(ex * ex + ey * ey)
-    k = _edge(length, at, noise.unit_interval(away.place))
+    k = _edge(length, at, unit_interval(away.place))
     along = noise.upper(away.within)
     fx, fy = vx[at, k] + along * ex[at, k], vy[at, k] + along * ey[at, k]
     # A running sum adds from left to right, as a loop does.

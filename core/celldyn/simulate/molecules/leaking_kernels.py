@@ -6,7 +6,6 @@ Importing this module imports numba; nothing is compiled before a kernel is call
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,40 +71,54 @@ def _find_py(
 find = inlined(_find_py)
 
 
-def _land_py(
+def _search_py(
     x: Array, y: Array, section: Array, start: Array, member: Array, least: Array, reach: Array,
     ox: float, oy: float, side: float, nx: int, ny: int,
-    centre: Array, nucleus: Array, cell: Array, cos: Array, sin: Array, cross: float,
-    row: Array, in_nucleus: Array,
+    centre: Array, cell: Array, cos: Array, sin: Array, cross: float, row: Array,
 ) -> None:  # fmt: skip
     for i in range(x.size):
-        px, py = np.float64(x[i]), np.float64(y[i])
-        j = find(
-            px, py, np.int64(section[i]), start, member, least, reach, ox, oy, side, nx, ny,
-            centre, cell, cos, sin, cross,
+        row[i] = find(
+            np.float64(x[i]), np.float64(y[i]), np.int64(section[i]),
+            start, member, least, reach, ox, oy, side, nx, ny, centre, cell, cos, sin, cross,
         )  # fmt: skip
-        row[i] = j
-        if j >= 0:
-            dx, dy = px - centre[j, 0], py - centre[j, 1]
-            in_nucleus[i] = is_inside(dx, dy, nucleus, j, cos, sin, cross)
 
 
-_land = compiled(_land_py)
+_search = compiled(_search_py)
 
 
-def land(
-    grid: CellGrid, x: Array, y: Array, section: Array
-) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """Find the cell that each point lies in; the compiled twin of `CellGrid`'s search."""
+def search(grid: CellGrid, x: Array, y: Array, section: Array) -> NDArray[np.int32]:
+    """Find the cell that each point lies in; the compiled twin of that in `landing`."""
     common = rays(grid.cell.shape[1])
     row = np.empty(x.size, dtype=np.int32)
-    in_nucleus = np.zeros(x.size, dtype=np.bool_)
-    _land(
-        x, y, section, grid.start, grid.member, grid.least, grid.reach,
-        *grid.origin, grid.side, *grid.shape, grid.centre, grid.nucleus, grid.cell,
-        common.cos, common.sin, common.cross, row, in_nucleus,
+    _search(
+        x, y, section.astype(np.int16, copy=False), grid.start, grid.member, grid.least,
+        grid.reach, *grid.origin, grid.side, *grid.shape, grid.centre, grid.cell,
+        common.cos, common.sin, common.cross, row,
     )  # fmt: skip
-    return row, in_nucleus
+    return row
+
+
+def _nuclei_py(
+    x: Array, y: Array, row: Array, centre: Array, nucleus: Array,
+    cos: Array, sin: Array, cross: float, found: Array,
+) -> None:  # fmt: skip
+    for i in range(x.size):
+        j = row[i]
+        if j >= 0:
+            dx, dy = np.float64(x[i]) - centre[j, 0], np.float64(y[i]) - centre[j, 1]
+            found[i] = is_inside(dx, dy, nucleus, j, cos, sin, cross)
+
+
+_nuclei = compiled(_nuclei_py)
+
+
+def in_nucleus(grid: CellGrid, x: Array, y: Array, row: Array) -> NDArray[np.bool_]:
+    """Whether points lie in the nuclei of their cells; the compiled twin of that in `landing`."""
+    common, found = rays(grid.cell.shape[1]), np.zeros(x.size, dtype=np.bool_)
+    _nuclei(
+        x, y, row, grid.centre, grid.nucleus, common.cos, common.sin, common.cross, found
+    )  # fmt: skip
+    return found
 
 
 def _gap_py(centre: float, origin: float, at: int, side: float) -> float:
@@ -118,9 +131,9 @@ gap = inlined(_gap_py)
 
 def _touched_py(
     centre: Array, reach: Array, section: Array, first: Array, last: Array,
-    ox: float, oy: float, side: float, nx: int, ny: int, start: Array, member: Array, fill: bool,
+    ox: float, oy: float, side: float, nx: int, ny: int, at: Array, member: Array,
 ) -> None:  # fmt: skip
-    """Count the squares that each cell's circle touches, or write the cell into them."""
+    """Move `at` of each square on by the cells whose circles touch it, and write them if asked."""
     for row in range(reach.size):
         most = reach[row] * SLACK
         for iy in range(first[row, 1], last[row, 1] + 1):
@@ -129,9 +142,9 @@ def _touched_py(
             for ix in range(first[row, 0], last[row, 0] + 1):
                 across = gap(centre[row, 0], ox, ix, side)
                 if across * across + up * up <= most:
-                    if fill:
-                        member[start[line + ix]] = row
-                    start[line + ix] += 1
+                    if member.size:
+                        member[at[line + ix]] = row
+                    at[line + ix] += 1
 
 
 _touched = compiled(_touched_py)
@@ -139,17 +152,15 @@ _touched = compiled(_touched_py)
 
 def members(plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Sort cells into squares; the compiled twin of that in `landing`."""
-    start = np.zeros(plan.n_squares + 1, dtype=np.int64)
     given = (
-        plan.centre, plan.reach, plan.section, plan.first, plan.last,
+        plan.centre, plan.reach, plan.section.astype(np.int16, copy=False), plan.first, plan.last,
         *plan.origin, plan.side, *plan.shape,
     )  # fmt: skip
-    _touched(*given, start[1:], np.empty(0, np.int32), False)
+    start = np.zeros(plan.n_squares + 1, dtype=np.int64)
+    _touched(*given, start[1:], np.empty(0, np.int32))
     np.cumsum(start, out=start)
     member = np.empty(int(start[-1]), dtype=np.int32)
-    # Where each square ends moves on as it fills, from where the one before it ended.
-    at = start[:-1].copy()
-    _touched(*given, at, member, True)
+    _touched(*given, start[:-1].copy(), member)
     return start, member
 
 

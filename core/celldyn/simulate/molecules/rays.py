@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from celldyn.errors import DataError
 from celldyn.simulate.parameters.measurement import Compartment
+from celldyn.simulate.shapes.outlines import rays as directions
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -67,8 +68,7 @@ def rays(n: int) -> Rays:
     """
     if n < 3:
         raise DataError(f"the outlines have {n} radii", "give at least 3 per cell")
-    angle = 2.0 * np.pi * np.arange(n) / n
-    cos, sin = np.cos(angle), np.sin(angle)
+    cos, sin = directions(n)
     return Rays(np.append(cos, cos[0]), np.append(sin, sin[0]))
 
 
@@ -88,7 +88,11 @@ def ray_coordinates(dx: Floats, dy: Floats, k: Ints, common: Rays) -> tuple[Floa
 
 
 def inside(
-    dx: Floats, dy: Floats, radii: NDArray[np.float32], row: Ints, common: Rays
+    dx: Floats,
+    dy: Floats,
+    radii: NDArray[np.float32],
+    row: NDArray[np.integer],
+    common: Rays,
 ) -> NDArray[np.bool_]:
     """Whether points lie within outlines.
 
@@ -107,7 +111,8 @@ def inside(
     s, t = ray_coordinates(dx, dy, k, common)
     r0 = radii[row, k].astype(np.float64)
     r1 = radii[row, (k + 1) % common.n].astype(np.float64)
-    return s * r1 + t * r0 <= r0 * r1
+    within: NDArray[np.bool_] = s * r1 + t * r0 <= r0 * r1
+    return within
 
 
 def region(

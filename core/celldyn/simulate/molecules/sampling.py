@@ -79,9 +79,7 @@ class Work:
     def piped_job(self, sink: Callable[[Molecules], object], threads: int | None) -> Job[int]:
         """Make all blocks and give them to `sink` in order; progress counts blocks."""
         blocks = range(len(self))
-        return piped_job(
-            blocks, self.block, sink, "molecules", total=len(self), threads=threads
-        )
+        return piped_job(blocks, self.block, sink, "molecules", total=len(self), threads=threads)
 
 
 def molecules_job(
@@ -217,9 +215,7 @@ def work_job(
     grid = None
     if lands:
         parts = sources.centre, sources.nucleus, sources.cell, sources.section
-        grid = yield from aside_job(
-            lambda: CellGrid.build(*parts, compiled=compiled), "molecules"
-        )
+        grid = yield from aside_job(lambda: CellGrid.build(*parts, compiled=compiled), "molecules")
     runs = blocks_of(wanted, block, start)
     return Work(sources, runs, ambient, background, grid, total, compiled)
 
@@ -237,11 +233,11 @@ def _compilers(sources: Sources, *, lands: bool) -> list[Callable[[], object]]:
 
         return kernels.place(sources, slice(0, 0))
 
-    def leaking() -> object:
+    def leaking() -> None:
         from celldyn.simulate.molecules import kernels, leaking_kernels
 
         made, away = kernels.place(sources, slice(0, 0))
-        return leaking_kernels.leak(sources, away, made)
+        leaking_kernels.leak(sources, away, made)
 
     return [placing, leaking, compile_landing] if lands else [placing]
 
@@ -269,7 +265,8 @@ def _landed(
     """Return the cells that places lie in, -1 for none, and whether in their nuclei."""
     if work.grid is None:
         return np.full(x.size, -1, dtype=np.int32), np.zeros(x.size, dtype=np.bool_)
-    row, in_nucleus = work.grid.landed(x, y, section, compiled=work.compiled)
+    row = work.grid.rows(x, y, section, compiled=work.compiled)
+    in_nucleus = work.grid.in_nucleus(x, y, row, compiled=work.compiled)
     return np.where(row >= 0, work.sources.cell_id[row], np.int32(-1)), in_nucleus
 
 

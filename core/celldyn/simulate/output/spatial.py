@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from celldyn import keys
 from celldyn.simulate.output import names
@@ -16,12 +18,15 @@ from celldyn.simulate.output.tables import Labels, annotating
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from celldyn.simulate.measure.segmentation import Segmentation
     from celldyn.simulate.simulation import Simulation
 
 CELL_ID = "cell_id"
 
 Points = Callable[[int], Any]
 """Section -> its molecules, as a data frame of dask or pandas."""
+Make = Callable[[], Any]
+"""Makes one element."""
 
 
 def to_spatialdata(simulation: Simulation) -> Any:  # noqa: ANN401
@@ -52,20 +57,27 @@ def assemble(simulation: Simulation, points: Points) -> Any:  # noqa: ANN401
     """Return the SpatialData, its molecules from `points`."""
     from spatialdata import SpatialData
 
-    shapes: dict[str, Any] = {}
-    molecules: dict[str, Any] = {}
+    made = {name: make() for name, make in elements(simulation, points).items()}
+    return SpatialData.init_from_elements(made)
+
+
+def elements(simulation: Simulation, points: Points) -> dict[str, Make]:
+    """Return what makes each element, by its name: one by one they need not all be in memory."""
+    made: dict[str, Make] = {}
     for k, section in enumerate(simulation.config.section_names):
         rows = names.rows_of(simulation, k)
         for kind, name in (("nucleus", names.NUCLEI), ("cell", names.CELLS)):
-            shapes[names.element(simulation, section, name)] = _outlines(simulation, kind, rows)
-        molecules[names.element(simulation, section, names.TRANSCRIPTS)] = _points(points(k))
-    shapes |= _domains(simulation)
-    tables = {names.TABLE: annotating(simulation.adata, *_instances(simulation))}
+            element = names.element(simulation, section, name)
+            made[element] = partial(_outlines, simulation, kind, rows)
+        element = names.element(simulation, section, names.TRANSCRIPTS)
+        made[element] = partial(_molecules, points, k)
+    made |= _domains(simulation)
+    made[names.TABLE] = lambda: annotating(simulation.adata, *_instances(simulation))
     for label, adata in simulation.platforms.items():
-        _add_platform(simulation, names.plain(label), adata, shapes, tables)
+        made |= _platform(simulation, names.plain(label), adata)
     if simulation.segmentation is not None:
-        _add_segmentation(simulation, shapes, tables)
-    return SpatialData(points=molecules, shapes=shapes, tables=tables)
+        made |= _segmentation(simulation, simulation.segmentation)
+    return made
 
 
 def lazy_points(file: Path, section: str) -> Any:  # noqa: ANN401
@@ -87,9 +99,10 @@ def lazy_points(file: Path, section: str) -> Any:  # noqa: ANN401
     return dd.from_map(read, range(groups), meta=read(0).iloc[:0])
 
 
-def _points(frame: Any) -> Any:  # noqa: ANN401
+def _molecules(points: Points, section: int) -> Any:  # noqa: ANN401
     from spatialdata.models import PointsModel
 
+    frame = points(section)
     # A frame of dask would be read whole to learn whether its index ascends, as ours does.
     known = {} if isinstance(frame, pd.DataFrame) else {"sort": True}
     return PointsModel.parse(
@@ -114,14 +127,14 @@ def _shapes(geometry: Any, index: Any, **columns: Any) -> Any:  # noqa: ANN401
     return ShapesModel.parse(frame)
 
 
-def _domains(simulation: Simulation) -> dict[str, Any]:
+def _domains(simulation: Simulation) -> dict[str, Make]:
     found = names.domain_features(simulation)
-    made: dict[str, Any] = {}
+    made: dict[str, Make] = {}
     for section in dict.fromkeys(section for section, _, _ in found):
         here = [(name, geometry) for where, name, geometry in found if where == section]
         labels, outlines = zip(*here, strict=True)
         name = names.element(simulation, section, names.DOMAINS)
-        made[name] = _shapes(list(outlines), pd.Index(labels))
+        made[name] = partial(_shapes, list(outlines), pd.Index(labels))
     return made
 
 
@@ -150,49 +163,51 @@ def _sections(simulation: Simulation, adata: AnnData) -> pd.Series:
     return pd.Series(only, index=adata.obs_names)
 
 
-def _add_platform(
-    simulation: Simulation,
-    label: str,
-    adata: AnnData,
-    shapes: dict[str, Any],
-    tables: dict[str, Any],
-) -> None:
-    from shapely import points
-
+def _platform(simulation: Simulation, label: str, adata: AnnData) -> dict[str, Make]:
     form = adata.uns["platform"]["shape"]
     if form == "cell":
-        tables[label] = annotating(adata, *_instances(simulation))
-        return
+        return {label: lambda: annotating(adata, *_instances(simulation))}
     name, section = f"{label}_spots", _sections(simulation, adata)
     number = np.arange(adata.n_obs)
-    for k, each in enumerate(simulation.config.section_names):
-        here = np.flatnonzero(section.cat.codes.to_numpy() == k)
-        if not here.size:
-            continue
+
+    def spots(here: NDArray[np.intp]) -> Any:  # noqa: ANN401
         if form == "disc":
+            from shapely import points
+
             centre = points(np.asarray(adata.obsm[keys.SPATIAL()])[here])
             radius = adata.obs["radius"].to_numpy(dtype=float)[here]
-            made = _shapes(centre, number[here], radius=radius)
-        else:
-            from celldyn.simulate.measure.platforms import spot_polygons
+            return _shapes(centre, number[here], radius=radius)
+        from celldyn.simulate.measure.platforms import spot_polygons
 
-            made = _shapes(spot_polygons(adata[here]), number[here])
-        shapes[names.element(simulation, each, name)] = made
-    tables[label] = annotating(adata, _regions(simulation, section, name), number, "spot_id")
+        return _shapes(spot_polygons(adata[here]), number[here])
+
+    made = _by_section(simulation, section, name, spots)
+    regions = _regions(simulation, section, name)
+    return made | {label: lambda: annotating(adata, regions, number, "spot_id")}
 
 
-def _add_segmentation(
-    simulation: Simulation, shapes: dict[str, Any], tables: dict[str, Any]
-) -> None:
-    found = simulation.segmentation
-    if found is None:
-        return
+def _segmentation(simulation: Simulation, found: Segmentation) -> dict[str, Make]:
     section = _sections(simulation, found.table)
     number = np.arange(found.table.n_obs)
+
+    def outlines(here: NDArray[np.intp]) -> Any:  # noqa: ANN401
+        return _shapes(found.polygons(here), number[here])
+
+    made = _by_section(simulation, section, names.SEGMENTED, outlines)
+    regions = _regions(simulation, section, names.SEGMENTED)
+    return made | {names.SEGMENTATION: lambda: annotating(found.table, regions, number, CELL_ID)}
+
+
+def _by_section(
+    simulation: Simulation,
+    section: pd.Series,
+    name: str,
+    make: Callable[[NDArray[np.intp]], Any],
+) -> dict[str, Make]:
+    """Return what makes the shapes of each section that has rows of a table."""
+    made: dict[str, Make] = {}
     for k, each in enumerate(simulation.config.section_names):
         here = np.flatnonzero(section.cat.codes.to_numpy() == k)
         if here.size:
-            name = names.element(simulation, each, names.SEGMENTED)
-            shapes[name] = _shapes(found.polygons(here), number[here])
-    regions = _regions(simulation, section, names.SEGMENTED)
-    tables[names.SEGMENTATION] = annotating(found.table, regions, number, CELL_ID)
+            made[names.element(simulation, each, name)] = partial(make, here)
+    return made

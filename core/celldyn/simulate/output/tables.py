@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from celldyn.simulate.measure.naming import known_names
 from celldyn.simulate.output.names import plain
 
 if TYPE_CHECKING:
@@ -38,16 +39,17 @@ def annotating(
     from spatialdata.models import TableModel
 
     obs = adata.obs.assign(**{REGION: region, key: np.asarray(instance).astype(np.int64)})
-    made = AnnData(
-        X=adata.X,
-        obs=_plainly_named(obs),
-        var=_plainly_named(adata.var),
-        obsm=dict(adata.obsm),
-        varm=dict(adata.varm),
-        obsp=dict(adata.obsp),
-        layers=dict(adata.layers),
-        uns=_storable(dict(adata.uns)),
-    )
+    with known_names():
+        made = AnnData(
+            X=adata.X,
+            obs=_plainly_named(obs),
+            var=_plainly_named(adata.var),
+            obsm=dict(adata.obsm),
+            varm=dict(adata.varm),
+            obsp=dict(adata.obsp),
+            layers=dict(adata.layers),
+            uns=_storable(dict(adata.uns)),
+        )
     return TableModel.parse(
         made, region=list(region.categories), region_key=REGION, instance_key=key
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celldyn.data.writing import check_target
 from celldyn.errors import FileFormatError
-from celldyn.jobs import Job, Progress, run, scaled
+from celldyn.jobs import Job, run, scaled
 from celldyn.persist import atomic_path
 from celldyn.simulate.molecules.parquet import write_transcripts_job
 from celldyn.simulate.output import names
@@ -94,7 +96,6 @@ def _table_job(adata: AnnData, path: Path) -> Job[None]:
 
     # A draft of our own: the thread that writes cannot be stopped, but what it made can be left.
     with atomic_path(path) as draft:
-        yield Progress("writing", message=path.name)
         yield from aside_job(lambda: write(adata, draft), "writing", path.name)
 
 
@@ -161,21 +162,43 @@ def _zarr_job(simulation: Simulation, out: Path, threads: int | None) -> Job[Non
     with atomic_path(out) as draft:
         # Beside the draft, in the folder that is removed with it.
         file = draft.parent / "transcripts.parquet"
-        yield from scaled(
-            write_transcripts_job(file, **simulation.molecule_inputs(), threads=threads), 0, 2
-        )
-        yield from scaled(
-            aside_job(lambda: _write_zarr(simulation, file, draft), "writing", out.name), 1, 2
-        )
+        inputs = simulation.molecule_inputs()
+        yield from scaled(write_transcripts_job(file, **inputs, threads=threads), 0, 2)
+        yield from scaled(_elements_job(simulation, file, draft), 1, 2)
 
 
-def _write_zarr(simulation: Simulation, file: Path, draft: Path) -> None:
-    from celldyn.simulate.output.spatial import assemble, lazy_points
+def _elements_job(simulation: Simulation, file: Path, draft: Path) -> Job[None]:
+    """Make and write one element after the other, so that one at a time is in memory."""
+    from celldyn.simulate.output.spatial import elements, lazy_points
 
     sections = simulation.config.section_names
-    made = assemble(simulation, lambda k: lazy_points(file, sections[k]))
-    with _unsharded():
-        made.write(draft)
+    store = yield from aside_job(lambda: _empty_zarr(draft), "writing", draft.name)
+    parts = yield from aside_job(
+        lambda: elements(simulation, lambda k: lazy_points(file, sections[k])),
+        "writing",
+        draft.name,
+    )
+    for k, (name, make) in enumerate(parts.items()):
+        write = partial(_write_element, store, name, make)
+        yield from scaled(aside_job(write, "writing", name), k, len(parts))
+    yield from aside_job(store.write_consolidated_metadata, "writing", draft.name)
+
+
+def _empty_zarr(draft: Path) -> Any:  # noqa: ANN401
+    from spatialdata import SpatialData
+
+    store = SpatialData()
+    store.write(draft, consolidate_metadata=False)
+    return store
+
+
+def _write_element(store: Any, name: str, make: Callable[[], Any]) -> None:  # noqa: ANN401
+    with _unsharded(), warnings.catch_warnings():
+        # A table's outlines are on disk already, or will be.
+        warnings.filterwarnings("ignore", message="The table is annotating")
+        store[name] = make()
+        store.write_element(name)
+        del store[name]
 
 
 def _unsharded() -> AbstractContextManager[Any]:

@@ -22,10 +22,10 @@ class CellParameters(Config):
     )
     expansion_um: float | None = param(
         None, "Farthest that a cell reaches from its centre; None follows the density",
-        unit="µm", gt=0,
+        unit="µm", gt=0, le=1e6
     )  # fmt: skip
-    cell_gap_um: float = param(0.0, "Gap between neighbouring cells", unit="µm", ge=0)
+    cell_gap_um: float = param(0.0, "Gap between neighbouring cells", unit="µm", ge=0, le=1e6)
     size_factor: Literal["nucleus_area", "cell_area", "lognormal", "none"] = param(
         "nucleus_area", "What makes large cells express more, with mean 1 per cell type"
     )
-    scale_cv: float = param(0.25, "Spread of lognormal size factors", ge=0)
+    scale_cv: float = param(0.25, "Spread of lognormal size factors", ge=0, le=10)

@@ -24,22 +24,31 @@ from celldyn.simulate.specs import (
 class GeneParameters(Config):
     """What is expressed, and why."""
 
-    n_celltype: int = param(..., "Cell types", ge=1)
-    n_genes: int = param(..., "Genes drawn from the priors", unit="genes", ge=1)
+    n_celltype: int = param(..., "Cell types", ge=1, le=10_000)
+    n_genes: int = param(..., "Genes drawn from the priors", unit="genes", ge=1, le=1_000_000)
     n_markers: int | None = param(
-        None, "Marker genes per cell type; None makes half of the genes markers", ge=0
+        None,
+        "Marker genes per cell type; None makes half of the genes markers",
+        ge=0,
+        le=1_000_000,
     )
-    n_silence: int = param(0, "Genes that are silent in every type", unit="genes", ge=0)
-    marker_mu: float = param(0.75, "Mean of a marker in its own type", unit="counts", gt=0)
-    marker_cv: float = param(0.6, "Spread of marker means between genes", gt=0)
-    silence_mu: float = param(0.05, "Mean of a gene where it is silent", unit="counts", gt=0)
-    silence_cv: float = param(1.0, "Spread of silent means between genes", gt=0)
-    hk_mu: float = param(0.2, "Mean of a housekeeping gene", unit="counts", gt=0)
-    hk_cv: float = param(0.3, "Spread of housekeeping means between genes", gt=0)
-    theta_alpha: float = param(2.0, "Shape of the prior on theta", gt=0)
-    theta_rate: float = param(1.0, "Rate of the prior on theta", gt=0)
-    theta_mu: float | None = param(None, "Mean of the prior on theta, in place of alpha", gt=0)
-    theta_cv: float | None = param(None, "Spread of theta, in place of rate", gt=0)
+    n_silence: int = param(
+        0, "Genes that are silent in every type", unit="genes", ge=0, le=1_000_000
+    )
+    marker_mu: float = param(0.75, "Mean of a marker in its own type", unit="counts", gt=0, le=1e5)
+    marker_cv: float = param(0.6, "Spread of marker means between genes", gt=0, le=100)
+    silence_mu: float = param(
+        0.05, "Mean of a gene where it is silent", unit="counts", gt=0, le=1e5
+    )
+    silence_cv: float = param(1.0, "Spread of silent means between genes", gt=0, le=100)
+    hk_mu: float = param(0.2, "Mean of a housekeeping gene", unit="counts", gt=0, le=1e5)
+    hk_cv: float = param(0.3, "Spread of housekeeping means between genes", gt=0, le=100)
+    theta_alpha: float = param(2.0, "Shape of the prior on theta", gt=0, le=1e9)
+    theta_rate: float = param(1.0, "Rate of the prior on theta", gt=0, le=1e9)
+    theta_mu: float | None = param(
+        None, "Mean of the prior on theta, in place of alpha", gt=0, le=1e9
+    )
+    theta_cv: float | None = param(None, "Spread of theta, in place of rate", gt=0, le=100)
     celltype_labels: list[str] | None = param(None, "Names of the types; None is ct_0, ct_1, ...")
     celltype_priors: dict[str, dict[str, float]] = param(
         {}, "Priors of single cell types, such as {'ct_0': {'marker_mu': 1.5}}", advanced=True
@@ -51,6 +60,12 @@ class GeneParameters(Config):
     )
     gene_labels: list[str] | None = param(
         None, "Names of the table's genes, as of a panel; None names them by class", advanced=True
+    )
+    zero_inflation: float = param(
+        0.0, "Share of excess zeros in the table's genes (ZINB)", ge=0, lt=1, advanced=True
+    )
+    keep_expected: bool = param(
+        False, "Whether the expected counts are kept as a dense layer", advanced=True
     )
     gene_correlation: float = param(
         0.0, "Correlation, within a cell, of the noise of genes of one class", ge=0, lt=1,
@@ -64,17 +79,25 @@ class GeneParameters(Config):
         {}, "Program activations of each cell type", advanced=True
     )
     expression_baseline: float = param(
-        0.05, "Mean of a gene that no program drives", unit="counts", gt=0, advanced=True
+        0.05, "Mean of a gene that no program drives", unit="counts", gt=0, le=1e5, advanced=True
     )
-    overdispersion_cv: float = param(0.5, "CV of a gene of mean 1", gt=0, advanced=True)
+    overdispersion_cv: float = param(0.5, "CV of a gene of mean 1", gt=0, le=100, advanced=True)
     overdispersion_exponent: float = param(
-        0.3, "How fast the CV falls with the mean: CV = cv · mean^-exponent", ge=0, advanced=True
+        0.3,
+        "How fast the CV falls with the mean: CV = cv · mean^-exponent",
+        ge=0,
+        le=5,
+        advanced=True,
     )
-    n_programs: int | None = param(None, "Programs, where none is listed", ge=1, advanced=True)
+    n_programs: int | None = param(
+        None, "Programs, where none is listed", ge=1, le=10_000, advanced=True
+    )
     n_genes_per_program: int = param(
-        10, "Genes of each of them", unit="genes", ge=1, advanced=True
+        10, "Genes of each of them", unit="genes", ge=1, le=1_000_000, advanced=True
     )
-    n_hk_genes: int = param(0, "Genes that no program drives", unit="genes", ge=0, advanced=True)
+    n_hk_genes: int = param(
+        0, "Genes that no program drives", unit="genes", ge=0, le=1_000_000, advanced=True
+    )
     extra_genes: list[GeneSpec] = param([], "Named genes beside the table", advanced=True)
     targets: list[TargetSpec] = param([], "Genes with known regulation", advanced=True)
     dynamics: DynamicsSpec | None = param(
@@ -100,7 +123,8 @@ class GeneParameters(Config):
             return 0
         if self.n_markers is not None:
             return self.n_markers
-        return min(self.n_genes // 2, self.n_genes - self.n_silence) // self.n_celltype
+        room = min(self.n_genes // 2, self.n_genes - self.n_silence)
+        return max(room, 0) // self.n_celltype
 
     @property
     def n_housekeeping_genes(self) -> int:
@@ -125,6 +149,7 @@ class GeneParameters(Config):
         if self.theta_mu or self.theta_cv or {"theta_mu", "theta_cv"} & own.keys():
             mean, cv = self.theta_mean_cv
             mean, cv = own.get("theta_mu", mean), own.get("theta_cv", cv)
+            cv = max(cv, 1e-6)  # below, theta is one value
             shape, scale = 1.0 / cv**2, mean * cv**2
         return GenePriors(pair("marker"), pair("silence"), pair("hk"), shape, scale)
 

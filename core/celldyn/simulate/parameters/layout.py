@@ -13,6 +13,8 @@ from celldyn.simulate.specs import PrototypeSceneInstance, PrototypeSpecInstance
 AREA_PER_CELL_UM2 = 150.0
 """Canvas that each cell gets when none is asked for: a dense epithelium's."""
 
+UM2_PER_MM2 = 1e6
+
 PointProcess = Literal["hardcore", "hexagonal", "random", "clustered"]
 DomainPattern = Literal["voronoi", "layers", "rings", "gradient", "drawn"]
 
@@ -20,26 +22,29 @@ DomainPattern = Literal["voronoi", "layers", "rings", "gradient", "drawn"]
 class LayoutParameters(Config):
     """Where the cells lie, and of what type they are."""
 
-    n_cells: int = param(..., "Cells in all sections together", unit="cells", ge=1)
-    seed: int = param(0, "Fixes every random number", ge=0)
+    n_cells: int = param(..., "Cells in all sections together", unit="cells", ge=1, le=100_000_000)
+    seed: int = param(0, "Fixes every random number", ge=0, le=2**63 - 1)
     canvas_size: float | tuple[float, float] | None = param(
         None, "Side, or width and height, of a section; None gives 150 µm² per cell", unit="µm"
     )
-    n_sections: int = param(1, "Sections, each on a canvas of its own", ge=1)
+    density_per_mm2: float | None = param(
+        None, "Cells per mm² of the section, in place of canvas_size", ge=1, le=1e6, advanced=True
+    )
+    n_sections: int = param(1, "Sections, each on a canvas of its own", ge=1, le=100_000)
     point_process: PointProcess = param(
         "hardcore", "No two too close, a jittered lattice, complete chance, or clumps"
     )
     min_distance_um: float = param(
-        8.0, "No two cells are closer; not for random and clustered cells", unit="µm", ge=0
+        8.0, "No two cells are closer; not for random and clustered cells", unit="µm", ge=0, le=1e4
     )
     lattice_jitter: float = param(
         0.2, "sd of a lattice's cells over their distance", ge=0, le=1, advanced=True
     )
     clump_radius_um: float = param(
-        40.0, "sd of a clump's cells about its centre", unit="µm", gt=0, advanced=True
+        40.0, "sd of a clump's cells about its centre", unit="µm", gt=0, le=1e6, advanced=True
     )
     cells_per_clump: float = param(
-        30.0, "Mean cells of a clump", unit="cells", gt=0, advanced=True
+        30.0, "Mean cells of a clump", unit="cells", gt=0, le=1e9, advanced=True
     )
     density_image: str | None = param(
         None, "Picture (.png, .tif, .npy) whose brightness is the density of cells", advanced=True
@@ -61,7 +66,7 @@ class LayoutParameters(Config):
         None, "Wanted share of each type among the neighbours of each; rows sum to 1",
         advanced=True,
     )  # fmt: skip
-    n_domains: int = param(1, "Domains of a section", ge=1)
+    n_domains: int = param(1, "Domains of a section", ge=1, le=10_000)
     domain_pattern: DomainPattern = param(
         "voronoi", "Patches, layers, rings, a gradient between types, or drawn polygons"
     )
@@ -116,6 +121,8 @@ class LayoutParameters(Config):
 
     @property
     def _area_per_cell(self) -> float:
+        if self.density_per_mm2 is not None:
+            return UM2_PER_MM2 / self.density_per_mm2
         # Twice the hard core's square leaves cells room to be irregular.
         return max(AREA_PER_CELL_UM2, 2.0 * self.min_distance_um**2)
 

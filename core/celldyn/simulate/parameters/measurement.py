@@ -34,9 +34,11 @@ class MeasurementParameters(Config):
         advanced=True,
     )  # fmt: skip
     ambient_rate_per_um2: float = param(
-        0.0, "Molecules of no cell", unit="per µm²", ge=0, advanced=True
+        0.0, "Molecules of no cell", unit="per µm²", ge=0, le=1e4, advanced=True
     )
-    depth_um: float = param(5.0, "Thickness of the section", unit="µm", ge=0, advanced=True)
+    depth_um: float = param(
+        5.0, "Thickness of the section", unit="µm", ge=0, le=1e4, advanced=True
+    )
     qv: float = param(40.0, "Quality value of a molecule", ge=0, le=60, advanced=True)
     technical: TechnicalSpec | None = param(None, "Technical noise", advanced=True)
     platforms: list[PlatformSpec] = param([], "Platforms that see the tissue", advanced=True)

@@ -31,17 +31,20 @@ class DynamicsSpec(Config):
     time_from: Literal["uniform", "x", "y"] = param(
         "uniform", "A cell's true time: by chance, or by its place along an axis of the section"
     )
-    n_genes: int = param(50, "Genes that read the state", unit="genes", ge=1)
-    gene_mu: float = param(1.5, "Mean of such a gene", unit="counts", gt=0)
-    gene_theta: float = param(10.0, "Inverse dispersion of such a gene", gt=0)
+    n_genes: int = param(50, "Genes that read the state", unit="genes", ge=1, le=100_000)
+    gene_mu: float = param(1.5, "Mean of such a gene", unit="counts", gt=0, le=1e5)
+    gene_theta: float = param(10.0, "Inverse dispersion of such a gene", gt=0, le=1e9)
     drivers_per_fate: int = param(
-        2, "Genes whose loss makes a fate less likely, per fate", unit="genes", ge=0
+        2, "Genes whose loss makes a fate less likely, per fate", unit="genes", ge=0, le=100_000
     )
     driver_tilt: float = param(
         0.25, "How far losing all drivers of a fate raises its valley, over the depth", ge=0, le=1
     )
     n_rollouts: int = param(
-        0, "Short runs per cell for its fate probabilities; 0 solves for them exactly", ge=0
+        0,
+        "Short runs per cell for its fate probabilities; 0 solves for them exactly",
+        ge=0,
+        le=100_000,
     )
     spliced: bool = param(False, "Whether spliced and unspliced counts are made")
     zero_inflation: float = param(0.0, "Share of excess zeros in these genes", ge=0, lt=1)

@@ -35,13 +35,15 @@ class GeneSpec(Config):
     """A named gene outside the table of priors: a transcription factor, ligand or receptor."""
 
     name: str = param(..., "Gene name", min_length=1)
-    mu: float = param(1.0, "Mean counts of a cell of size 1", ge=0)
-    theta: float = param(10.0, "Inverse dispersion", gt=0)
+    mu: float = param(1.0, "Mean counts of a cell of size 1", ge=0, le=1e5)
+    theta: float = param(10.0, "Inverse dispersion", gt=0, le=1e9)
     kind: str = param("input", "What it is called in var['gene_type']", min_length=1)
     celltype_factor: dict[str, float] = param({}, "Multiplies mu per cell type; 1 if not named")
     domain_factor: dict[str, float] = param({}, "Multiplies mu per domain; 1 if not named")
     field_strength: float = param(0.0, "Log-scale sd of a smooth spatial field on mu", ge=0, le=3)
-    field_length_um: float = param(100.0, "Length over which that field changes", unit="µm", gt=0)
+    field_length_um: float = param(
+        100.0, "Length over which that field changes", unit="µm", gt=0, le=1e6
+    )
 
     @field_validator("celltype_factor", "domain_factor")
     @classmethod
@@ -60,21 +62,23 @@ class TargetSpec(Config):
     """
 
     gene: str = param(..., "Name of the target gene", min_length=1)
-    intercept: float = param(1.0, "beta0: mean counts without any regulator", ge=0)
+    intercept: float = param(1.0, "beta0: mean counts without any regulator", ge=0, le=1e5)
     regulators: dict[str, float] = param({}, "Coefficient per transcription factor")
     ligand_receptor: dict[str, float] = param({}, "Coefficient per pair 'ligand$receptor'")
     tf_ligand: dict[str, float] = param({}, "Coefficient per pair 'ligand#TF'")
-    radius_um: float = param(100.0, "Reach of the ligands", unit="µm", gt=0)
+    radius_um: float = param(100.0, "Reach of the ligands", unit="µm", gt=0, le=1e6)
     kernel: Literal["gaussian", "diffusion"] = param(
         "gaussian", "How a ligand thins out: as the estimators assume, or by screened diffusion"
     )
-    theta: float = param(20.0, "Inverse dispersion of the target", gt=0)
+    theta: float = param(20.0, "Inverse dispersion of the target", gt=0, le=1e9)
     celltype_factor: dict[str, float] = param(
         {}, "Multiplies all coefficients per cell type; 0 where the gene is not regulated"
     )
     domain_factor: dict[str, float] = param({}, "Multiplies all coefficients per domain")
     field_strength: float = param(0.0, "sd of the coefficients' smooth spatial field", ge=0, le=1)
-    field_length_um: float = param(150.0, "Length over which that field changes", unit="µm", gt=0)
+    field_length_um: float = param(
+        150.0, "Length over which that field changes", unit="µm", gt=0, le=1e6
+    )
 
     @field_validator("celltype_factor", "domain_factor")
     @classmethod
@@ -168,4 +172,4 @@ class CellTypeSpec(Config):
     program_activations: dict[str, float] | list[float] = param(
         ..., "Mean activation: by program, or one per program"
     )
-    activation_sd: float = param(0.0, "sd of the activations between cells", ge=0)
+    activation_sd: float = param(0.0, "sd of the activations between cells", ge=0, le=1e5)

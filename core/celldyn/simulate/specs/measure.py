@@ -20,25 +20,31 @@ class TechnicalSpec(Config):
     batch_by: Literal["none", "section", "random"] = param(
         "none", "What makes a batch: nothing, a section, or chance"
     )
-    n_batches: int = param(2, "Batches, where chance makes them", ge=1)
+    n_batches: int = param(2, "Batches, where chance makes them", ge=1, le=100_000)
     batch_shape: float = param(
-        200.0, "Gene factor y per batch ~ Gamma(shape, shape); larger is less", gt=0
+        200.0, "Gene factor y per batch ~ Gamma(shape, shape); larger is less", gt=0, le=1e9
     )
     library_cv: float = param(0.0, "Spread of the cells' library sizes l, lognormal", ge=0, le=3)
     library_batch_sd: float = param(0.0, "sd of a batch's mean log library size", ge=0, le=3)
-    ambient_shape: float = param(1.0, "Ambient s per gene and batch ~ Gamma(shape, rate)", gt=0)
-    ambient_rate: float | None = param(None, "Rate of the ambient; None for no ambient", gt=0)
+    ambient_shape: float = param(
+        1.0, "Ambient s per gene and batch ~ Gamma(shape, rate)", gt=0, le=1e9
+    )
+    ambient_rate: float | None = param(
+        None, "Rate of the ambient; None for no ambient", gt=0, le=1e9
+    )
     theta_rate: float | None = param(
-        None, "theta per gene with 1/√theta ~ Exp(rate); None keeps the gene table's", gt=0
+        None, "theta per gene with 1/√theta ~ Exp(rate); None keeps the gene table's", gt=0, le=1e6
     )
     detection: float = param(1.0, "Share of the molecules that is detected", gt=0, le=1)
     detection_cv: float = param(0.0, "Spread of that share between genes", ge=0, le=2)
     dropout_midpoint: float | None = param(
         None, "Mean at which half of the values drop out (logistic in log mean); None for none",
-        unit="counts", gt=0,
+        unit="counts", gt=0, le=1e6
     )  # fmt: skip
-    dropout_slope: float = param(1.0, "Steepness of the dropout in log mean", gt=0)
-    diffusion_um: float = param(0.0, "sd of the molecules' lateral diffusion", unit="µm", ge=0)
+    dropout_slope: float = param(1.0, "Steepness of the dropout in log mean", gt=0, le=1e3)
+    diffusion_um: float = param(
+        0.0, "sd of the molecules' lateral diffusion", unit="µm", ge=0, le=1e5
+    )
     swap_rate: float = param(
         0.0, "Share of the molecules that is decoded as another gene", ge=0, lt=1
     )
@@ -54,11 +60,13 @@ class PlatformSpec(Config):
     name: str | None = param(None, "Name of its table; None is the kind's")
     genes: list[str] | None = param(None, "Its panel; None is every gene")
     efficiency: float = param(1.0, "Share of the molecules that it sees", gt=0, le=1)
-    bin_um: float = param(8.0, "Side of a Visium HD bin", unit="µm", gt=0)
-    spot_um: float = param(55.0, "Diameter of a Visium spot", unit="µm", gt=0)
-    pitch_um: float = param(100.0, "Distance of the spots' centres", unit="µm", gt=0)
-    bead_um: float = param(10.0, "Diameter of a Slide-seq bead", unit="µm", gt=0)
-    fov_um: float = param(200.0, "Side of a field of view of an imaging platform", unit="µm", gt=0)
+    bin_um: float = param(8.0, "Side of a Visium HD bin", unit="µm", ge=0.5, le=1e4)
+    spot_um: float = param(55.0, "Diameter of a Visium spot", unit="µm", ge=1, le=1e4)
+    pitch_um: float = param(100.0, "Distance of the spots' centres", unit="µm", ge=1, le=1e5)
+    bead_um: float = param(10.0, "Diameter of a Slide-seq bead", unit="µm", ge=1, le=1e4)
+    fov_um: float = param(
+        200.0, "Side of a field of view of an imaging platform", unit="µm", ge=5, le=1e6
+    )
     seam_loss: float = param(
         0.0, "Share of the molecules that is lost within 2 µm of a seam", ge=0, le=1
     )
@@ -85,5 +93,9 @@ class SegmentationSpec(Config):
     split_rate: float = param(0.0, "Share of the cells that is cut in two", ge=0, le=1)
     miss_rate: float = param(0.0, "Share of the cells that is not found", ge=0, le=1)
     nucleus_expansion_um: float | None = param(
-        None, "Cells are nuclei grown by this much; None keeps the true outlines", unit="µm", ge=0
+        None,
+        "Cells are nuclei grown by this much; None keeps the true outlines",
+        unit="µm",
+        ge=0,
+        le=1e4,
     )
