@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from celldyn.cli_arguments import add_config_arguments, given_parameters
 from celldyn.cli_parts import add_output, say
-from celldyn.errors import ConfigError, FileFormatError
+from celldyn.errors import ConfigError
 from celldyn.jobs import run
 
 if TYPE_CHECKING:
@@ -106,22 +106,9 @@ def _check_output(given: argparse.Namespace) -> None:
         if not given.check:
             raise ConfigError("there is nothing to do", "give -o OUT, --check or --estimate")
         return
-    _check_target(given.output)
+    from celldyn.simulate.output import check_output
 
-
-def _check_target(out: Path) -> None:
-    from celldyn.data.writing import check_target
-
-    if out.suffix.lower() == ".h5ad":
-        check_target(out)
-    elif out.suffix.lower() not in ("", ".zarr"):
-        raise FileFormatError(
-            f"{out.name} ends in {out.suffix}, and a simulation is written to .h5ad, .zarr or a "
-            "folder",
-            "give a name that ends in one of them, or in nothing",
-        )
-    elif out.is_file():
-        raise FileFormatError(f"{out} is a file", "give another name")
+    check_output(given.output)
 
 
 def _check(simulation: Simulation, given: argparse.Namespace) -> int:

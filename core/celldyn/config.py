@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -83,6 +84,12 @@ class Config(BaseModel):
         return type(self)(**{**self.model_dump(), **changes})
 
 
+_SHORT = reprlib.Repr()
+"""Names what was given, however long it is, within a sentence."""
+_SHORT.maxstring = _SHORT.maxother = 120
+_SHORT.maxlong = 60
+
+
 def _sentence(error: ValidationError, config: type[BaseModel]) -> str:
     return "; ".join(_clause(item, config) for item in error.errors())
 
@@ -98,4 +105,4 @@ def _clause(item: Mapping[str, Any], config: type[BaseModel]) -> str:
         return f"{name}: {item['ctx']['error']}".rstrip(".")
     message = re.sub(r"^\w+ should ", "must ", str(item["msg"]))
     message = message[0].lower() + message[1:]
-    return f"{name} {message} (given: {item['input']!r})"
+    return f"{name} {message} (given: {_SHORT.repr(item['input'])})"

@@ -70,6 +70,9 @@ TRUTH_AMBIENT = Key("layers", "truth_ambient", "simulate", "(n_obs, n_vars) ambi
 TRUTH_STEP = Key(
     "layers", "truth_{step}", "simulate", "(n_obs, n_vars) counts before a technical step"
 )
+TRUTH_EXPECTED = Key(
+    "layers", "truth_expected", "simulate", "(n_obs, n_vars) float32 native means before any noise"
+)
 TRUTH_SPILL = Key(
     "obsp",
     "truth_spill",
@@ -127,6 +130,7 @@ TABLE: tuple[Key, ...] = (
     TRUTH_FATE_ENTROPY,
     TRUTH_AMBIENT,
     TRUTH_STEP,
+    TRUTH_EXPECTED,
     TRUTH_SPILL,
     TRUTH_COMPOSITION,
     PLATFORM,

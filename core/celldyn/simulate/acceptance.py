@@ -142,7 +142,8 @@ def _counts(simulation: Simulation) -> Iterator[Check]:
         mu, theta = (table[f"{name}_{part}"].to_numpy(dtype=float) for part in ("mu", "theta"))
         drawn = np.asarray(simulation.counts[here, :n_genes].sum(axis=0)).ravel()
         size, size2 = scale[here].sum(), (scale[here] ** 2).sum()
-        spread = size * mu + size2 * mu**2 / theta
+        kept = 1.0 - config.zero_inflation
+        spread = kept * (size * mu + size2 * mu**2 / theta) + kept * (1.0 - kept) * size2 * mu**2
         for what, genes in (
             ("markers in their own type", own & ~housekeeping),
             ("housekeeping genes", housekeeping),
@@ -151,7 +152,7 @@ def _counts(simulation: Simulation) -> Iterator[Check]:
             cov = config.gene_correlation * np.sqrt(spread[genes]).sum() ** 2
             variance = (1.0 - config.gene_correlation) * spread[genes].sum() + cov
             values = (
-                size * mu[genes].sum(),
+                kept * size * mu[genes].sum(),
                 drawn[genes].sum(),
                 variance,
                 here.size * genes.sum(),

@@ -12,6 +12,7 @@ from celldyn.errors import ConfigError
 from celldyn.jobs import Job, Progress
 from celldyn.simulate.layout import domains_job, place_job, types_job
 from celldyn.simulate.measure.leakage import leakage_of_cells
+from celldyn.simulate.parallel import aside_job
 from celldyn.simulate.shapes.making import orientations, shapes_job
 from celldyn.simulate.shapes.prototypes import place_prototypes
 from celldyn.simulate.shapes.scale import size_factors
@@ -98,9 +99,14 @@ def cell_names(n_cells: int) -> pd.Index:
 
 
 def _section_job(config: SimulationConfig, section: int, n_cells: int) -> Job[pd.DataFrame]:
-    yield Progress("structures", section, config.n_sections)
-    placed = place_prototypes(config, section)
+    placed = yield from aside_job(lambda: place_prototypes(config, section), "structures")
     n_background = n_cells - len(placed.xy)
+    if n_background < 0:
+        raise ConfigError(
+            f"prototypes have {len(placed.xy)} cells in section {section}, which is more than its "
+            f"{n_cells} of n_cells = {config.n_cells}",
+            "make them smaller, or n_cells larger",
+        )
     keep_out = placed.keep_out if len(placed.xy) else None
     xy = yield from place_job(config, n_background, section, keep_out=keep_out)
     prototype = np.zeros(n_cells, dtype=np.int32)

@@ -17,6 +17,7 @@ _SUM_TOLERANCE = 1e-6
 _LARGEST_CANVAS_UM = 1e6
 _LARGEST_TABLE = 200_000_000
 """Means of the gene table: beyond, it alone takes gigabytes."""
+_MOST_SPOTS = 20_000_000
 _LARGEST_PRIOR = {"mu": 1e5, "cv": 100.0}
 """Beyond, counts leave what integers hold; as `GeneParameters` has it for all types together."""
 
@@ -157,6 +158,18 @@ def _regulation(config: SimulationConfig) -> None:
     topological(config.targets)
 
 
+def _spots(config: SimulationConfig) -> None:
+    area = config.canvas_um[0] * config.canvas_um[1] * config.n_sections
+    for platform in config.platforms:
+        kind = platform.kind
+        name = {"visium": "pitch_um", "slideseq": "bead_um"}.get(kind)
+        if name is not None and area / getattr(platform, name) ** 2 > _MOST_SPOTS:
+            raise ValueError(
+                f"platforms: {name} = {getattr(platform, name):g} of {platform.label!r} gives "
+                f"more than {_MOST_SPOTS:,} places on this canvas"
+            )
+
+
 def _known(field: str, given: Iterable[object], known: Iterable[object], what: str) -> None:
     names = set(known)
     for name in given:
@@ -191,6 +204,7 @@ ALL: tuple[Callable[[SimulationConfig], None], ...] = (
     _shared_markers,
     _leakage,
     _regulation,
+    _spots,
     _parts,
 )
 """In the order in which they are made: later ones rely on earlier ones."""

@@ -18,6 +18,7 @@ _COUNT_BYTES = 8 + 8
 _RADIUS_BYTES = 4
 _MOLECULE_DISK_BYTES = 10
 """A molecule in Parquet, compressed."""
+_EXPECTED_BYTES = 4
 _COUNT_DISK_BYTES = 8
 """A count that is not 0 in the table, which is not compressed."""
 _CORNER_DISK_BYTES = 18
@@ -86,6 +87,9 @@ def estimate(config: SimulationConfig) -> Estimate:
     disk = _COUNT_DISK_BYTES * layers * stored + _CELL_BYTES * n
     disk += (_CORNER_DISK_BYTES + _RADIUS_BYTES) * corners
     disk += _MOLECULE_DISK_BYTES * (counts + ambient)
+    if config.keep_expected:
+        memory += _EXPECTED_BYTES * n * n_genes
+        disk += _EXPECTED_BYTES * n * n_genes
     return Estimate(n, n_genes, counts + ambient, stored, float(memory), float(disk))
 
 

@@ -62,8 +62,10 @@ def expected_table(config: SimulationConfig) -> Expected:
     """Return the expected counts per cell type; see `celldyn.simulate.estimate.estimate`."""
     shares, n_types = expected_shares(config), config.n_celltype
     table = _drawn(config) if config.n_genes * n_types <= _EXACT_VALUES else _quantiles(config)
-    n_genes = config.n_genes
-    named = _named(config, table[0], shares)
+    n_genes, kept = config.n_genes, 1.0 - config.zero_inflation
+    # An excess zero takes a gene's whole count: as if there were fewer such genes.
+    table = (table[0], table[1], table[2] * kept)
+    named = _named(config, table[0] * kept, shares)
     if named is not None:
         table = _beside(table, named)
         n_genes += named[0].shape[1]

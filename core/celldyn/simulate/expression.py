@@ -21,7 +21,7 @@ from celldyn.simulate.measure.means import MeanBlock
 from celldyn.simulate.measure.technical import technical_job
 from celldyn.simulate.measure.thinning import split_ambient_job
 from celldyn.simulate.named import NamedGenes, named_genes_job
-from celldyn.simulate.parallel import blocks_job
+from celldyn.simulate.native import expected_job, joined
 from celldyn.simulate.regulation import Tissue, TrueBetas
 
 if TYPE_CHECKING:
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from celldyn.simulate.specs import TechnicalSpec
 
 Floats = NDArray[np.float64]
-
-_EXPECTED_VALUES = 1 << 20
-"""Means that are made at once."""
 
 
 @dataclass(slots=True)
@@ -138,11 +135,7 @@ def expression_job(
     if dynamics is not None:
         from celldyn.simulate.dynamics import dynamic_group
 
-        if perturbation is not None and perturbation.genes.keys() & {*dynamics.spec.gene_names}:
-            # Drivers move the cells' states, not only their own expression.
-            dynamics = yield from states_job(
-                config, cells, perturbation=perturbation, threads=threads
-            )
+        dynamics = yield from _moved_job(config, cells, dynamics, perturbation, threads)
         groups.append(dynamic_group(dynamics, cells))
     parts: list[sparse.csr_matrix] = []
     for group in groups:
@@ -164,30 +157,23 @@ def expression_job(
             dynamics, cells, names, threads=threads
         )
     if config.keep_expected:
-        made.layers[keys.TRUTH_STEP(step="expected")] = yield from expected_job(
-            _joined(blocks), (len(ids), len(names)), threads=threads
+        made.layers[keys.TRUTH_EXPECTED()] = yield from expected_job(
+            joined(blocks), (len(ids), len(names)), threads=threads
         )
-    return (yield from _technical_job(made, config, cells, _joined(blocks), threads))
+    return (yield from _technical_job(made, config, cells, joined(blocks), threads))
 
 
-def expected_job(
-    means: MeanBlock, shape: tuple[int, int], *, threads: int | None = None
-) -> Job[NDArray[np.float32]]:
-    """Return the native means of all cells and genes, (n_cells, n_vars), dense float32.
-
-    They are what the counts are drawn about: without library, batch and ambient, and without the
-    excess zeros of `zero_inflation`. Of a target they are its mean given what regulates it.
-    """
-    n_cells, n_genes = shape
-    whole = np.empty(shape, dtype=np.float32)
-    height = max(1, _EXPECTED_VALUES // max(n_genes, 1))
-
-    def work(k: int) -> None:
-        rows = slice(k * height, min((k + 1) * height, n_cells))
-        whole[rows] = means(rows)[0]
-
-    yield from blocks_job(work, -(-n_cells // height), "expected counts", threads=threads)
-    return whole
+def _moved_job(
+    config: SimulationConfig,
+    cells: pd.DataFrame,
+    dynamics: Dynamics,
+    perturbation: Perturbation | None,
+    threads: int | None,
+) -> Job[Dynamics]:
+    """Return the cells' states: drivers move them, not only their own expression."""
+    if perturbation is None or not perturbation.genes.keys() & {*dynamics.spec.gene_names}:
+        return dynamics
+    return (yield from states_job(config, cells, perturbation=perturbation, threads=threads))
 
 
 def has_mean_effects(spec: TechnicalSpec | None) -> bool:
@@ -265,20 +251,6 @@ def _observed_job(
     group = GeneGroup(named.names, named.block)
     own = _of_genes(effects, names, named.names)
     return (yield from group.draw_job(config.seed, ids, own, threads))
-
-
-def _joined(blocks: Sequence[MeanBlock]) -> MeanBlock:
-    """Return the means of all groups side by side."""
-    if len(blocks) == 1:
-        return blocks[0]
-
-    def block(rows: slice) -> tuple[Floats, Floats]:
-        pairs = [some(rows) for some in blocks]
-        means = [mean for mean, _ in pairs]
-        thetas = [np.broadcast_to(theta, mean.shape) for mean, theta in pairs]
-        return np.concatenate(means, axis=1), np.concatenate(thetas, axis=1)
-
-    return block
 
 
 def _technical_job(

@@ -26,6 +26,9 @@ def check_measurement(config: SimulationConfig) -> None:
     types = {*kinds, *(gene.kind for gene in config.extra_genes)}
     if config.targets:
         types.add("target")
+    if config.dynamics is not None:
+        genes |= {*config.dynamics.gene_names}
+        types.add("dynamic")
     _leakage(config)
     _known("compartments", config.compartments, genes | types, "gene or gene type")
     _platforms(config, genes)

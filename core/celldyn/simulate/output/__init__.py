@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from celldyn.simulate.output.geoparquet import outlines_parquet_job
 from celldyn.simulate.output.spatial import to_spatialdata
-from celldyn.simulate.output.writing import write_simulation, write_simulation_job
+from celldyn.simulate.output.writing import check_output, write_simulation, write_simulation_job
 
-__all__ = ["outlines_parquet_job", "to_spatialdata", "write_simulation", "write_simulation_job"]
+__all__ = [
+    "check_output",
+    "outlines_parquet_job",
+    "to_spatialdata",
+    "write_simulation",
+    "write_simulation_job",
+]

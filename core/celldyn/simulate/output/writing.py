@@ -61,34 +61,52 @@ def write_simulation_job(
         If the name has another ending, or something else is there already.
     """
     out = Path(out)
+    check_output(out)
     match out.suffix.lower():
         case ".h5ad":
-            check_target(out)
             yield from _table_job(simulation.adata, out)
         case ".zarr":
-            _require_free(out, (".zgroup", "zarr.json"))
             yield from _zarr_job(simulation, out, threads)
-        case "":
-            _require_free(out, (CONFIG_FILE, TABLE_FILE))
+        case _:
             yield from _folder_job(simulation, out, threads)
-        case other:
-            raise FileFormatError(
-                f"{out.name} ends in {other}, and a simulation is written to .h5ad, .zarr or a "
-                "folder",
-                "give a name that ends in one of them, or in nothing",
-            )
     return out
 
 
-def _require_free(out: Path, marks: tuple[str, ...]) -> None:
-    """Refuse a place that holds something else: it would be replaced whole."""
+def check_output(out: Path) -> None:
+    """Refuse a name of another ending, and a place that holds something else.
+
+    A folder is replaced whole, so it may hold nothing but what a simulation is written as.
+
+    Raises
+    ------
+    FileFormatError
+        One sentence that names the place.
+    """
+    ending = out.suffix.lower()
+    if ending == ".h5ad":
+        check_target(out)
+        return
+    if ending not in (".zarr", ""):
+        raise FileFormatError(
+            f"{out.name} ends in {ending}, and a simulation is written to .h5ad, .zarr or a "
+            "folder",
+            "give a name that ends in one of them, or in nothing",
+        )
     if out.is_file():
         raise FileFormatError(f"{out} is a file", "give another name")
-    ours = not out.exists() or not any(out.iterdir())
-    if not ours and not any((out / mark).is_file() for mark in marks):
+    held = {item.name for item in out.iterdir()} if out.exists() else set()
+    ours = held & {".zgroup", "zarr.json"} if ending else not {n for n in held if not _is_ours(n)}
+    if held and not ours:
         raise FileFormatError(
             f"{out} is a folder that holds something else than a simulation", "give another name"
         )
+
+
+def _is_ours(name: str) -> bool:
+    segmented = {f"{names.SEGMENTATION}.h5ad", f"{names.SEGMENTED}.parquet"}
+    tables = {"cells.parquet", "nuclei.parquet", "transcripts.parquet", "domains.geojson"}
+    whole = {CONFIG_FILE, TABLE_FILE, *tables, *segmented}
+    return name in whole or (name.startswith("spots_") and name.endswith(".h5ad"))
 
 
 def _table_job(adata: AnnData, path: Path) -> Job[None]:

@@ -47,10 +47,18 @@ class PrototypeSpec(Config):
     pattern: Pattern = param("cluster", "Blob, ring, band, vessel wall with lumen, or crypt")
     composition: dict[str, float] = param({}, "Share of each cell type; empty is the tissue's")
     n_cells: int | None = param(
-        None, "Cells in it; None fills it at the density of the tissue", unit="cells", ge=1
+        None,
+        "Cells in it; None fills it at the density of the tissue",
+        unit="cells",
+        ge=1,
+        le=100_000_000,
     )
     size_um: float = param(
-        50.0, "Radius of a blob or ring, length of a band, depth of a crypt", unit="µm", gt=0
+        50.0,
+        "Radius of a blob or ring, length of a band, depth of a crypt",
+        unit="µm",
+        gt=0,
+        le=1e6,
     )
     elongation: float = param(1.0, "Long axis over short axis", ge=1, le=20)
     orientation: float = param(
