@@ -46,8 +46,9 @@ def draw(entry: Bits, number: ArrayLike, which: int) -> Bits:
     which
         `LEAK`, `PLACE`, `WITHIN` or `DEPTH`.
     """
-    counter = np.asarray(number).astype(np.uint64) * N_DRAWS + np.uint64(which + 1)
-    bits = np.atleast_1d(entry + counter * STEP)
+    # Arrays wrap around in silence, as is meant; scalars would warn.
+    counter = np.atleast_1d(number).astype(np.uint64) * N_DRAWS + np.uint64(which + 1)
+    bits = np.atleast_1d(entry) + counter * STEP
     mix_in_place(bits, np.empty_like(bits))
     return bits.reshape(np.broadcast_shapes(np.shape(entry), np.shape(number)))
 
