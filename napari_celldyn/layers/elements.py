@@ -302,8 +302,14 @@ class ElementsView:
                 self.failed.emit(handle.error)
                 self.changed.emit()
             runner.dismiss(handle)
+            # PySide holds on to what is connected, and so would the view outlive its viewer.
+            handle.progressed.disconnect(tell)
+            handle.finished.disconnect(over)
 
-        handle.progressed.connect(lambda _progress: self.changed.emit())
+        def tell(_progress: object) -> None:
+            self.changed.emit()
+
+        handle.progressed.connect(tell)
         handle.finished.connect(over)
         return handle
 

@@ -374,7 +374,6 @@ def test_the_plots_open_and_their_mistakes_are_sentences(dock, qtbot):
 def test_a_dock_that_is_gone_takes_its_preview_along(qtbot):
     for _ in range(2):
         widget = SimulateWidget(ViewerModel())
-        qtbot.addWidget(widget)
         widget.show()
         qtbot.wait(300)  # a sketch is under way
         widget.deleteLater()
