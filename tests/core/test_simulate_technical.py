@@ -9,7 +9,7 @@ from celldyn.jobs import run
 from celldyn.simulate.inversion import quantile
 from celldyn.simulate.measure.diffusion import REACH_SD, spill_job
 from celldyn.simulate.measure.effects import mean_effects
-from celldyn.simulate.measure.means import apply_to_strata, strata_block, with_effects
+from celldyn.simulate.measure.means import strata_block, with_effects
 from celldyn.simulate.measure.technical import detection, technical_job
 from celldyn.simulate.measure.thinning import binomial_quantile, split_ambient_job
 from celldyn.simulate.specs import TechnicalSpec
@@ -126,9 +126,7 @@ def test_strata_carry_the_same_means_as_the_blocks():
     of, scale = rng.integers(0, 3, 50), rng.random(50) + 0.5
     effects = effects_of(50, 10, 2, batch_by="section", library_cv=0.5, theta_rate=1.0)
     means, thetas = with_effects(strata_block(mu, theta, of, scale), effects)(slice(0, 50))
-    mu_s, theta_s, of_s, scale_s = apply_to_strata(mu, theta, of, scale, effects)
-    np.testing.assert_allclose(mu_s[of_s] * scale_s[:, None], means, rtol=1e-13)
-    assert np.array_equal(theta_s[of_s], np.broadcast_to(thetas, (50, 10)))
+    assert np.array_equal(thetas, effects.theta[None, :])
     by_hand = effects.library[7] * mu[of[7], 4] * scale[7] * effects.y[1, 4]
     assert means[7, 4] == pytest.approx(by_hand, rel=1e-13)
 
@@ -137,8 +135,6 @@ def test_ambient_is_no_stratum_and_does_not_grow_with_the_cell():
     mu, theta = np.full((1, 4), 0.5), np.ones((1, 4))
     effects = effects_of(2, 4, ambient_rate=2.0, library_cv=0.3)
     of, scale = np.zeros(2, int), np.array([1.0, 3.0])
-    with pytest.raises(DataError, match="ambient"):
-        apply_to_strata(mu, theta, of, scale, effects)
     mean, _ = with_effects(strata_block(mu, theta, of, scale), effects)(slice(0, 2))
     wanted = effects.library[:, None] * (0.5 * scale[:, None] + effects.ambient[0])
     np.testing.assert_allclose(mean, wanted, rtol=1e-13)

@@ -110,12 +110,19 @@ class Simulation:
 
         return molecule_inputs(self)
 
-    def perturbed_job(self, perturbation: Perturbation) -> Job[Expression]:
+    def perturbed_job(
+        self, perturbation: Perturbation, *, threads: int | None = None
+    ) -> Job[Expression]:
         """Express the genes of the same cells under a perturbation; see `perturbed`."""
         from celldyn.simulate.expression import expression_job
 
         return expression_job(
-            self.config, self.cells, self.genes, self.dynamics, perturbation=perturbation
+            self.config,
+            self.cells,
+            self.genes,
+            self.dynamics,
+            perturbation=perturbation,
+            threads=threads,
         )
 
     def perturbed(self, perturbation: Perturbation) -> sparse.csr_matrix:

@@ -169,7 +169,9 @@ class SpotlessSimulator:
             self.generate_gene_parameters()
         if self._cells is None:
             yield from self.cells_job()
-        self._expression = yield from self._expression_job(None)
+        self._expression = yield from expression_job(
+            self.config, self.cells, self.gpar_df, self._dynamics, threads=self.threads
+        )
         self._transcripts = None
         return self._expression.counts
 
@@ -181,21 +183,11 @@ class SpotlessSimulator:
         return self._transcripts
 
     def perturbed(self, perturbation: Perturbation) -> sparse.csr_matrix:
-        """Return the counts under a perturbation, noise shared with the control.
-
-        Parameters
-        ----------
-        perturbation
-            Which genes, to what, in which cells.
-
-        Returns
-        -------
-        (n_cells, n_vars) CSR. Genes that are not downstream of the perturbed ones are the same
-        bit for bit; a factor of 1 changes nothing.
-        """
+        """Return the counts under a perturbation; see `Simulation.perturbed`."""
         if self._expression is None:
             self.simulate_counts()
-        return run(self._expression_job(perturbation), bar=False).counts
+        job = self.simulation().perturbed_job(perturbation, threads=self.threads)
+        return run(job, bar=False).counts
 
     def to_anndata(self) -> AnnData:
         """Return the tissue and its truth as one AnnData; see `celldyn.simulate.truth`."""
@@ -212,16 +204,6 @@ class SpotlessSimulator:
     def tissue(self) -> Tissue:
         """Return positions and labels of the cells as plain arrays."""
         return tissue_of(self.config, self.cells)
-
-    def _expression_job(self, perturbation: Perturbation | None) -> Job[Expression]:
-        return expression_job(
-            self.config,
-            self.cells,
-            self.gpar_df,
-            self._dynamics,
-            perturbation=perturbation,
-            threads=self.threads,
-        )
 
     def _dynamics_job(self, cells: pd.DataFrame) -> Job[pd.DataFrame]:
         config = self.config

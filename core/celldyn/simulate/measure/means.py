@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from celldyn.errors import DataError
 from celldyn.simulate.measure.effects import MeanEffects
 
 Floats = NDArray[np.float64]
@@ -53,37 +52,3 @@ def with_effects(native: MeanBlock, effects: MeanEffects) -> MeanBlock:
         return mean, theta if effects.theta is None else effects.theta[None, :]
 
     return block
-
-
-def apply_to_strata(
-    mu: Floats, theta: Floats, of: NDArray[Any], scale: Floats, effects: MeanEffects
-) -> tuple[Floats, Floats, NDArray[np.intp], Floats]:
-    """Return strata and size factors that carry the effects: type x batch, and scale l_n.
-
-    Parameters
-    ----------
-    mu, theta, of, scale
-        As in `strata_block`.
-    effects
-        Without ambient; with it, draw from `with_effects(strata_block(...), effects)`.
-
-    Returns
-    -------
-    mu, theta: (S, G) of the strata that have cells. of: (n,) their positions. scale: (n,).
-
-    Raises
-    ------
-    DataError
-        If there is ambient.
-    """
-    if effects.has_ambient:
-        raise DataError(
-            "means with ambient are not one stratum times one size factor",
-            "draw from with_effects(strata_block(...), effects)",
-        )
-    n_batches = len(effects.batch_names)
-    pair = np.asarray(of, dtype=np.intp) * n_batches + effects.batch
-    used, where = np.unique(pair, return_inverse=True)
-    stratum, batch = np.divmod(used, n_batches)
-    own = theta[stratum] if effects.theta is None else np.tile(effects.theta, (used.size, 1))
-    return mu[stratum] * effects.y[batch], own, where, scale * effects.library
