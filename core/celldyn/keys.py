@@ -105,6 +105,7 @@ PSEUDOTIME = Key("obs", "lsd_pseudotime", "landscape", "(n_obs,) pseudotime of t
 FATE = Key("obs", "fate", "landscape", "(n_obs,) name of the fate that a cell ends in")
 TRANSITIONS = Key("obsp", "transitions", "landscape", "(n_obs, n_obs) CSR, rows sum to 1")
 LATENT = Key("obsm", "X_vae", "vae", "(n_obs, n_latent) mean of the latent posterior")
+UMAP = Key("obsm", "X_umap", "data", "(n_obs, 2) float32 UMAP, scanpy's key")
 NORMALIZED = Key(
     "layers", "vae_normalized", "vae", "(n_obs, n_vars) native expression, no ambient"
 )
@@ -144,6 +145,7 @@ TABLE: tuple[Key, ...] = (
     FATE,
     TRANSITIONS,
     LATENT,
+    UMAP,
     NORMALIZED,
 )
 """The table. A system adds its rows here, and nowhere else spells a key."""

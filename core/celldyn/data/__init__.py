@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         read_outlines_job,
         table_of,
     )
+    from celldyn.data.embed import embedding, embedding_keys, umap_input, umap_job
     from celldyn.data.genes import expression, find_gene, gene_column
     from celldyn.data.grn import read_grn
     from celldyn.data.ligand_receptor import read_ligand_receptors
@@ -69,6 +70,8 @@ __all__ = [
     "coordinate_candidates",
     "coordinates",
     "element_sources",
+    "embedding",
+    "embedding_keys",
     "expression",
     "find_gene",
     "gene_column",
@@ -98,6 +101,8 @@ __all__ = [
     "table_of",
     "type_columns",
     "um_per_unit",
+    "umap_input",
+    "umap_job",
     "use_coordinates",
     "write",
 ]
@@ -147,6 +152,10 @@ _HOME = {
     "sources": "columns",
     "type_columns": "categories",
     "um_per_unit": "spatial",
+    "embedding": "embed",
+    "embedding_keys": "embed",
+    "umap_input": "embed",
+    "umap_job": "embed",
     "write": "writing",
 }
 """Public name to its file. No file is called as a function is, or importing it would hide that."""
