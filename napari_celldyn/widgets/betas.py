@@ -143,12 +143,10 @@ class BetasWidget(Dock):
 
     def _submit(self) -> JobHandle:
         from celldyn.betas import fit_job, prepare
-        from celldyn.betas.train import refuse_networks
 
         if not self.source.gene.text().strip():
             raise ConfigError("no target gene is chosen", "type a part of its name")
         config = self.config()
-        refuse_networks(config)
         inputs = prepare(self._workspace.require(), config, grn=self._networks.grn(config))
         return self._runner.submit(
             f"Betas of {inputs.target}",

@@ -68,7 +68,7 @@ def test_clusters_below_the_threshold_keep_their_mean():
     at = (adata.obs["cell_type_int"] == 2).to_numpy()
     adata.layers["imputed_count"][at, 0] = rng.normal(5, 1, at.sum())
     model = estimator(adata, use_ligands=False)
-    model.fit(num_epochs=0, pbar=False)
+    model.fit(num_epochs=0, pbar=False, penalty="given")
     betas = model.get_betas()[at]
     assert (betas["beta0"] == adata.layers["imputed_count"][at, 0].mean()).all()
     assert not betas.iloc[:, 1:].to_numpy().any()
@@ -169,9 +169,13 @@ def test_heldout_r2_sees_through_overfitting():
     model = SpatialCellularProgramsEstimator(
         adata, "Y", cluster_annot="k", layer=None, regulators=genes[1:], use_ligands=False
     )
-    model.fit(num_epochs=0, pbar=False)
+    model.fit(num_epochs=0, pbar=False, penalty="given")
     assert model.scores["a"] > 0.5
     assert model.heldout_scores["a"] < 0.0
+    model.fit(num_epochs=0, pbar=False, penalty="heldout")
+    assert model.scores["a"] == 0.0
+    assert model.result.fits[0].status == "intercept only: R² below threshold"
+    assert -0.1 < model.heldout_scores["a"] <= 0.0
 
 
 def test_without_cell_types_all_cells_share_one_model(tmp_path):
@@ -179,7 +183,7 @@ def test_without_cell_types_all_cells_share_one_model(tmp_path):
     first = SpatialCellularProgramsEstimator(
         adata, "Target1", cluster_annot=None, layer=None, regulators=["Tf1"], use_ligands=False
     )
-    first.fit(num_epochs=0, pbar=False)
+    first.fit(num_epochs=0, pbar=False, penalty="given")
     betas = first.get_betas()
     assert len(betas.drop_duplicates()) == 1
     x, y = (adata[:, gene].to_df()[gene].to_numpy(float) for gene in ("Tf1", "Target1"))

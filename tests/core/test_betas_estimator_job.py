@@ -12,9 +12,6 @@ from celldyn.betas import (
     fit_job,
     prepare,
 )
-from celldyn.errors import (
-    UnavailableError,
-)
 from celldyn.jobs import run
 
 
@@ -100,12 +97,3 @@ def test_a_foreign_progress_bar_is_told():
     bar = Bar()
     estimator(tissue()).fit(num_epochs=0, pbar=bar, skip_clusters=[2])
     assert bar.n == 4
-
-
-def test_networks_are_not_there_yet():
-    model = estimator(tissue())
-    with pytest.raises(UnavailableError, match="num_epochs=0"):
-        model.fit()
-    settings = config(num_epochs=5)
-    with pytest.raises(UnavailableError, match="num_epochs"):
-        next(fit_job(prepare(tissue(), settings, lr=PAIRS), settings))

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from celldyn.config import Config, param
 
 SECRETED = "Secreted Signaling"
 
 
-class BetasConfig(Config):
-    """Which gene is modelled, from what, and how.
+class ModelConfig(Config):
+    """From what genes are modelled, and how: all but which.
 
     Lengths are in µm where the data set says how many µm a unit of its coordinates is, and in
     that unit where it does not.
     """
 
-    target_gene: str = param(..., "Gene whose expression is modelled.", min_length=1)
     cluster_annot: str | None = param(
         "cell_type_int",
         "obs column of cell types; each has a model of its own; with none all share one.",
@@ -40,6 +39,9 @@ class BetasConfig(Config):
     )
     extra_regulators: list[str] | None = param(
         None, "More genes that are taken as regulators, after those of the GRN."
+    )
+    cluster_regulators: bool = param(
+        False, "Whether a cell type has only the regulators that the GRN gives it.", advanced=True
     )
 
     use_ligands: bool = param(True, "Whether signals from neighbouring cells are modelled.")
@@ -92,6 +94,11 @@ class BetasConfig(Config):
     l1_reg: float = param(
         1e-9, "Lasso penalty of single coefficients; larger values drop modulators.", ge=0
     )
+    penalty: Literal["auto", "given", "heldout"] = param(
+        "auto",
+        "Whether the lasso's penalties are as given, or l1_reg grows to what predicts held-out "
+        "blocks best; auto does that unless a penalty is given.",
+    )
     standardise: bool = param(
         True, "Whether the lasso sees modulators on a common scale.", advanced=True
     )
@@ -108,18 +115,60 @@ class BetasConfig(Config):
     seed: int = param(0, "Seed of everything random.", ge=0, lt=2**32)
 
     num_epochs: int = param(
-        0, "Epochs of the neural network that varies betas inside a cluster; 0 for none.", ge=0
+        0,
+        "Epochs in which betas learn to vary inside a cluster; 0 keeps the linear model. "
+        "A smooth model is solved at once, whatever their number.",
+        ge=0,
     )
-    vision_model: Literal["cnn", "transformer"] = param(
-        "cnn", "Neural network that reads a cell's surroundings.", advanced=True
+    vision_model: Literal["smooth", "cnn", "transformer"] = param(
+        "cnn", "What makes betas vary: a smooth field, or a network that sees the surroundings."
     )
+    max_basis: int = param(
+        48, "Most waves over the tissue that a smooth model is made of.", ge=0, le=512,
+        advanced=True,
+    )  # fmt: skip
+    maps: Literal["density", "distance"] = param(
+        "density", "What a network sees: cells of each type around, or how far every place is.",
+        advanced=True,
+    )  # fmt: skip
+    map_extent: float | None = param(
+        None, "Side of the window that density maps show; none is twice the radius.", unit="µm",
+        gt=0, advanced=True,
+    )  # fmt: skip
+    channels: Literal["auto", "all", "own"] = param(
+        "auto", "Maps of all cell types or the cell's own; auto: all densities, own distance.",
+        advanced=True,
+    )  # fmt: skip
     spatial_dim: int = param(
         64, "Side of the image of a cell's surroundings.", unit="pixels", ge=4, le=512,
         advanced=True,
     )  # fmt: skip
+    rotate_maps: bool = param(
+        False, "Whether images are turned by quarter turns in training.", advanced=True
+    )
+    activation: Literal["sigmoid", "sigmoidx2", "identity", "tanh", "gelu", "softplus"] = param(
+        "sigmoid", "How the cnn's output scales the linear model's coefficients.", advanced=True
+    )
     learning_rate: float = param(5e-3, "Step of the neural network.", gt=0, advanced=True)
     batch_size: int = param(
         512, "Cells the neural network sees at once.", unit="cells", ge=1, advanced=True
+    )
+    grad_clip: float = param(
+        2.0, "Longest gradient the neural network follows.", gt=0, advanced=True
+    )
+    early_stopping: bool = param(
+        False, "Whether training ends when held-out blocks are predicted no better.", advanced=True
+    )
+    patience: int = param(
+        10, "Epochs without improvement until training ends early.", unit="epochs", ge=1,
+        advanced=True,
+    )  # fmt: skip
+    network_folds: int = param(
+        1, "How many of the held-out blocks a network is tested on, too.", ge=0, le=20,
+        advanced=True,
+    )  # fmt: skip
+    device: str = param(
+        "auto", "Where networks run: auto, cpu, cuda, cuda:N or mps.", advanced=True
     )
 
     @field_validator("skip_clusters", mode="before")
@@ -132,9 +181,36 @@ class BetasConfig(Config):
             return [str(cluster) for cluster in clusters]
         return clusters
 
+    @property
+    def chooses_penalty(self) -> bool:
+        """Whether the lasso's penalty is chosen on held-out blocks."""
+        if self.estimator != "lasso" or self.heldout_folds == 0:
+            return False
+        fields = type(self).model_fields
+        as_declared = all(
+            getattr(self, name) == fields[name].default for name in ("threshold_lambda", "l1_reg")
+        )
+        return self.penalty == "heldout" or (self.penalty == "auto" and as_declared)
+
+    @model_validator(mode="after")
+    def _heldout_needs_folds(self) -> Self:
+        if self.penalty == "heldout" and self.heldout_folds == 0:
+            raise ValueError("penalty is heldout, and heldout_folds is 0; hold out at least 2")
+        return self
+
     @field_validator("heldout_folds")
     @classmethod
     def _no_single_fold(cls, folds: int) -> int:
         if folds == 1:
             raise ValueError("one fold leaves nothing to fit on; use 0 or at least 2")
         return folds
+
+
+class BetasConfig(ModelConfig):
+    """Which gene is modelled, from what, and how.
+
+    Lengths are in µm where the data set says how many µm a unit of its coordinates is, and in
+    that unit where it does not.
+    """
+
+    target_gene: str = param(..., "Gene whose expression is modelled.", min_length=1)

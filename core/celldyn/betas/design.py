@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from celldyn.betas.config import BetasConfig
+from celldyn.betas.config import ModelConfig
 from celldyn.betas.diffusion import received_ligands_job
 from celldyn.betas.inputs import BetasInputs, Floats, Ints
 from celldyn.betas.modulators import Modulators, Pair
@@ -82,7 +82,7 @@ class Design:
         return table[np.ix_(cells, at)]
 
 
-def design_job(inputs: BetasInputs, config: BetasConfig, section: int) -> Job[Design]:
+def design_job(inputs: BetasInputs, config: ModelConfig, section: int) -> Job[Design]:
     """Diffuse the ligands of one section and drop the columns that do not vary in it.
 
     Each section is a tissue of its own: its design is what it would be without the others.
@@ -122,7 +122,7 @@ def _ligands(pairs: tuple[Pair, ...]) -> tuple[str, ...]:
 
 def _received(
     inputs: BetasInputs,
-    config: BetasConfig,
+    config: ModelConfig,
     xy: Floats,
     levels: Floats,
     ligands: tuple[str, ...],

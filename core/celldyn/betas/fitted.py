@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from celldyn.betas.applying import apply_result, network_of
 from celldyn.betas.features import ProgramFeatures
 from celldyn.betas.inputs import read_inputs
-from celldyn.betas.results import BetasResult, spread
+from celldyn.betas.results import BetasResult
 from celldyn.betas.saved import load_model, save_model
 from celldyn.errors import NotFittedError
 
@@ -27,7 +28,7 @@ class FittedPrograms(ProgramFeatures):
     def _forget(self) -> None:
         """Start without a result."""
         self._result: BetasResult | None = None
-        self.models: dict[Hashable, pd.Series] = {}
+        self.models: dict[Hashable, Any] = {}
         self.scores: dict[Hashable, float] = {}
         self.heldout_scores: dict[Hashable, float] = {}
         self.loss_dict: dict[Hashable, list[float]] = {}
@@ -40,15 +41,16 @@ class FittedPrograms(ProgramFeatures):
         has_sections = self.config.section_key is not None
         self._forget()
         self._result = result
-        for fitted, row in zip(result.fits, result.coefficients, strict=True):
+        for k, (fitted, row) in enumerate(zip(result.fits, result.coefficients, strict=True)):
             if fitted.status == "skipped":
                 continue
             cluster = label.get(fitted.cluster, fitted.cluster)
             key = (fitted.section, cluster) if has_sections else cluster
-            self.models[key] = pd.Series(row, index=result.columns)
+            network = network_of(result, k)
+            self.models[key] = pd.Series(row, index=result.columns) if network is None else network
             self.scores[key] = fitted.r2
             self.heldout_scores[key] = fitted.heldout_r2
-            self.loss_dict[key] = []
+            self.loss_dict[key] = list(result.losses[k]) if result.losses else []
         self._name(self._inputs.modulators.select(self._kept()))
         gone = dict.fromkeys(name for names in result.dropped.values() for name in names)
         self.dropped_modulators = [name for name in gone if name not in result.modulators]
@@ -71,7 +73,7 @@ class FittedPrograms(ProgramFeatures):
         """
         if self._result is None:
             raise NotFittedError(
-                f"the model of {self.target_gene} is not fitted", "call fit(num_epochs=0) or load"
+                f"the model of {self.target_gene} is not fitted", "call fit or load"
             )
         return self._result
 
@@ -167,11 +169,7 @@ class FittedPrograms(ProgramFeatures):
         inputs = read_inputs(
             self.adata, result.config, result.gene, result.species, modulators, result.notes
         )
-        fit_of = {(fitted.section, fitted.cluster): i for i, fitted in enumerate(result.fits)}
-        table = np.array(
-            [[fit_of.get((s, c), -1) for c in inputs.clusters] for s in inputs.sections], np.intp
-        )
-        at = table[inputs.section_codes, inputs.cluster_codes]
+        values = apply_result(result, inputs)
         self.config = result.config
         self._take(inputs)
-        self._keep(replace(result, values=spread(result.coefficients, at)))
+        self._keep(replace(result, values=values))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celldyn.betas.config import BetasConfig
+from celldyn.betas.config import ModelConfig
 from celldyn.betas.modulators import Modulators
 from celldyn.betas.names import NameMap
 from celldyn.data import coordinates, expression, labels, um_per_unit
@@ -51,6 +51,8 @@ class BetasInputs:
         The same for sections; one section named "" if there are none.
     notes
         What a person should know, in sentences.
+    allowed
+        (n_clusters, n_modulators), whether a cluster may have a modulator; None if all may.
     """
 
     target: str
@@ -66,6 +68,7 @@ class BetasInputs:
     section_codes: Ints
     sections: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    allowed: NDArray[np.bool_] | None = None
 
     @property
     def n_obs(self) -> int:
@@ -73,7 +76,7 @@ class BetasInputs:
         return len(self.y)
 
 
-def check_skipped(config: BetasConfig, clusters: tuple[str, ...]) -> None:
+def check_skipped(config: ModelConfig, clusters: tuple[str, ...]) -> None:
     """Raise ConfigError if a cluster is to be skipped that is not there."""
     unknown = [name for name in config.skip_clusters if name not in clusters]
     if unknown:
@@ -85,7 +88,7 @@ def check_skipped(config: BetasConfig, clusters: tuple[str, ...]) -> None:
 
 def read_inputs(
     adata: AnnData,
-    config: BetasConfig,
+    config: ModelConfig,
     target: str,
     species: str,
     modulators: Modulators,

@@ -13,7 +13,7 @@ from celldyn.betas.fitted import FittedPrograms
 from celldyn.betas.inputs import check_skipped
 from celldyn.betas.preparing import prepare
 from celldyn.betas.results import BetasResult
-from celldyn.betas.train import fit_job, refuse_networks
+from celldyn.betas.train import fit_job
 from celldyn.errors import ConfigError
 from celldyn.jobs import Job, run
 
@@ -37,6 +37,18 @@ _OF_FIT = (
     "heldout_folds",
     "standardise",
     "ard_threshold",
+    "penalty",
+    "max_basis",
+    "maps",
+    "map_extent",
+    "channels",
+    "rotate_maps",
+    "activation",
+    "grad_clip",
+    "early_stopping",
+    "patience",
+    "network_folds",
+    "device",
     "seed",
 )
 
@@ -81,8 +93,8 @@ class SpatialCellularProgramsEstimator(FittedPrograms):
         Ligand-receptor pairs: a table, a file, "liana", or "liana:<resource>".
     ligand_target
         Ligand-target scores, target genes × ligands; without them there are no ligand-TF pairs.
-    species, kernel, normalisation, include_self, complexes, secreted_classes, section_key, alpha
-        As in `BetasConfig`.
+    species, kernel, normalisation, include_self, complexes, secreted_classes, section_key
+        As in `BetasConfig`; and so are `alpha` and `cluster_regulators`.
 
     Attributes
     ----------
@@ -99,9 +111,9 @@ class SpatialCellularProgramsEstimator(FittedPrograms):
         were fitted on (0 where only the intercept was kept), and R² of the linear model on blocks
         of tissue held out (NaN where cells are too few).
     models : dict
-        By cluster, the coefficients, as a Series.
+        By cluster, the trained network, or the (mean) coefficients as a Series.
     loss_dict : dict
-        By cluster, the losses of the network's training; empty lists without a network.
+        By cluster, the loss of every batch of the network's training; empty without a network.
     dropped_modulators : list of str
         Those that do not vary and were left out, known after `init_data` or `fit`.
     xy : numpy.ndarray
@@ -143,6 +155,7 @@ class SpatialCellularProgramsEstimator(FittedPrograms):
         secreted_classes: Collection[str] = (SECRETED,),
         section_key: str | None = None,
         alpha: float = 0.05,
+        cluster_regulators: bool = False,
     ) -> None:
         self.adata = adata
         self.config = BetasConfig(
@@ -169,6 +182,7 @@ class SpatialCellularProgramsEstimator(FittedPrograms):
             secreted_classes=list(secreted_classes),
             section_key=section_key,
             alpha=alpha,
+            cluster_regulators=cluster_regulators,
         )
         self._take(prepare(adata, self.config, grn=grn, lr=lr, ligand_target=ligand_target))
         self._forget()
@@ -188,7 +202,7 @@ class SpatialCellularProgramsEstimator(FittedPrograms):
         batch_size: int = 512,
         pbar: Any = None,  # noqa: ANN401
         estimator: Literal["lasso", "bayesian", "ard"] = "lasso",
-        vision_model: Literal["cnn", "transformer"] = "cnn",
+        vision_model: Literal["smooth", "cnn", "transformer"] = "cnn",
         score_threshold: float = 0.2,
         l1_reg: float = 1e-9,
         skip_clusters: Collection[int | str] | None = None,
@@ -197,17 +211,20 @@ class SpatialCellularProgramsEstimator(FittedPrograms):
         standardise: bool = True,
         ard_threshold: float = 1e4,
         seed: int = 0,
+        **more: Any,  # noqa: ANN401
     ) -> None:
         """Fit every cluster, and fill `scores`, `heldout_scores`, `models` and `loss_dict`.
 
         Parameters
         ----------
         num_epochs
-            Epochs of the neural network; this version has none, so pass 0 for the linear models.
+            Epochs in which betas learn to vary inside a cluster; 0 keeps the linear models.
         threshold_lambda, l1_reg
             Penalties of the group lasso: on whole classes of modulators, and on each.
-        learning_rate, batch_size, vision_model
+        learning_rate, batch_size
             Of the neural network.
+        vision_model
+            What makes betas vary: "cnn", "transformer", or "smooth", which is solved at once.
         pbar
             A progress bar, whose `update(n)` is called as clusters are done; None draws one and
             False none.
@@ -225,11 +242,14 @@ class SpatialCellularProgramsEstimator(FittedPrograms):
             ARD drops modulators whose precision exceeds this.
         seed
             Of everything random.
+        **more
+            penalty, max_basis, maps, map_extent, channels, rotate_maps, activation, grad_clip,
+            early_stopping, patience, network_folds and device, as in `BetasConfig`.
 
         Raises
         ------
-        UnavailableError
-            If `num_epochs` is not 0.
+        ConfigError
+            If a parameter is unknown or out of its bounds.
         """
         job = self.fit_job(
             num_epochs=num_epochs,
@@ -245,6 +265,7 @@ class SpatialCellularProgramsEstimator(FittedPrograms):
             standardise=standardise,
             ard_threshold=ard_threshold,
             seed=seed,
+            **more,
         )
         run(job if pbar is None or pbar is False else _telling(job, pbar), bar=pbar is None)
 
@@ -260,7 +281,6 @@ class SpatialCellularProgramsEstimator(FittedPrograms):
             if name not in _OF_FIT:
                 raise ConfigError(f"{name} is no parameter of fit", f"use {', '.join(_OF_FIT)}")
         config: BetasConfig = self.config.replace(**{"num_epochs": 100, **parameters})
-        refuse_networks(config)
         check_skipped(config, self._inputs.clusters)
         return self._fitting(config)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celldyn.betas.config import BetasConfig
+import numpy as np
+from numpy.typing import NDArray
+
+from celldyn.betas.config import BetasConfig, ModelConfig
 from celldyn.betas.grn_factory import Regulatory, RegulatoryFactory
 from celldyn.betas.inputs import BetasInputs, check_skipped, codes_of, read_inputs
 from celldyn.betas.modulators import Modulators, choose_lr_pairs, choose_tfl_pairs
@@ -81,8 +85,15 @@ def prepare(
     DataError
         If values are missing or not finite.
     """
+    grn = _network(config, grn)
     found = find_modulators(adata, config, grn=grn, lr=lr, ligand_target=ligand_target)
-    return read_inputs(adata, config, found.target, found.species, found.modulators, found.notes)
+    inputs = read_inputs(adata, config, found.target, found.species, found.modulators, found.notes)
+    if not config.cluster_regulators:
+        return inputs
+    allowed = allowed_modulators(
+        adata, config, found.target, found.modulators, found.clusters, grn
+    )
+    return replace(inputs, allowed=allowed)
 
 
 def find_modulators(
@@ -125,7 +136,45 @@ def find_modulators(
     return Found(target, species, modulators, clusters, sections, notes)
 
 
-def _network(config: BetasConfig, grn: Regulatory | None) -> Regulatory | None:
+def allowed_modulators(
+    adata: AnnData,
+    config: ModelConfig,
+    target: str,
+    modulators: Modulators,
+    clusters: Sequence[str],
+    grn: Regulatory | None,
+) -> NDArray[np.bool_]:
+    """Return, (n_clusters, n_modulators), which modulators the network gives each cell type.
+
+    Regulators and ligand-TF pairs follow the network of the cell type; ligand-receptor pairs and
+    extra regulators are everybody's.
+
+    Raises
+    ------
+    ConfigError
+        If no network is given.
+    PriorError
+        If it says nothing of cell types.
+    """
+    if not isinstance(grn, RegulatoryFactory):
+        raise ConfigError(
+            "cluster_regulators needs a GRN that names the cell type of each link",
+            "give colinks_path with a column cluster, or leave it off",
+        )
+    own = grn.get_cluster_regulators(adata, target)
+    always = {find_gene(adata, gene) for gene in config.extra_regulators or ()}
+    sources = [*modulators.regulators, *(None for _ in modulators.lr)]
+    sources += [tf for _, tf in modulators.tfl]
+    return np.array(
+        [
+            [tf is None or tf in always or tf in own.get(name, ()) for tf in sources]
+            for name in clusters
+        ],
+        bool,
+    )
+
+
+def _network(config: ModelConfig, grn: Regulatory | None) -> Regulatory | None:
     """Return the GRN that counts: none beside explicit regulators, else the object or the file."""
     if config.regulators is not None:
         return None
@@ -137,7 +186,7 @@ def _network(config: BetasConfig, grn: Regulatory | None) -> Regulatory | None:
 
 
 def _regulators(
-    adata: AnnData, config: BetasConfig, target: str, grn: Regulatory | None
+    adata: AnnData, config: ModelConfig, target: str, grn: Regulatory | None
 ) -> tuple[str, ...]:
     extra = [find_gene(adata, gene) for gene in config.extra_regulators or ()]
     if config.regulators is not None:
@@ -160,7 +209,7 @@ def _regulators(
 
 
 def _lr_table(
-    config: BetasConfig, lr: Path | str | pd.DataFrame | None, species: str
+    config: ModelConfig, lr: Path | str | pd.DataFrame | None, species: str
 ) -> pd.DataFrame:
     source = config.lr if lr is None else lr
     if source is None or (isinstance(source, str) and not source.strip()):
@@ -173,7 +222,7 @@ def _lr_table(
 
 def _with_lr(
     modulators: Modulators,
-    config: BetasConfig,
+    config: ModelConfig,
     target: str,
     names: NameMap,
     table: pd.DataFrame,
@@ -191,7 +240,7 @@ def _with_lr(
 
 def _with_tfl(
     modulators: Modulators,
-    config: BetasConfig,
+    config: ModelConfig,
     target: str,
     names: NameMap,
     matrix: pd.DataFrame,

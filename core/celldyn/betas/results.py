@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ Status: TypeAlias = Literal[
     "intercept only: too few cells",
     "skipped",
 ]
+
+Tensors: TypeAlias = Mapping[str, NDArray[Any]]
 
 INTERCEPT = "beta0"
 _VALUES_AT_ONCE = 1 << 20
@@ -41,10 +44,12 @@ class ClusterFit:
     r2
         Training R² of the betas as they are: 0 for an intercept alone, NaN if skipped.
     heldout_r2
-        R² of the linear model, whether it was kept or not, on blocks of cells held out; NaN
-        without folds or with too few cells.
+        R² of the model, whether it was kept or not, on blocks of cells held out; NaN without
+        folds or with too few cells. Of the linear model, unless betas vary inside clusters.
     seed_r2
         Training R² of the linear model before it was kept or not; NaN if none was fitted.
+    seed_heldout_r2
+        R² of the linear model on blocks of cells held out.
     """
 
     section: str
@@ -54,6 +59,7 @@ class ClusterFit:
     r2: float
     heldout_r2: float
     seed_r2: float
+    seed_heldout_r2: float = float("nan")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +89,13 @@ class BetasResult:
         How long the fit took.
     notes
         What a person should know, in sentences.
+    radii
+        How far each ligand reaches.
+    losses
+        One list per fit: the loss of every batch of its training; empty where nothing is trained.
+    states
+        One mapping per fit: the tensors that give its betas to other cells, where betas vary
+        inside a cluster; `columns` among them are the modulators it has.
     """
 
     gene: str
@@ -96,6 +109,9 @@ class BetasResult:
     species: str
     seconds: float = 0.0
     notes: tuple[str, ...] = field(default=())
+    radii: Mapping[str, float] = field(default_factory=dict)
+    losses: tuple[tuple[float, ...], ...] = ()
+    states: tuple[Tensors, ...] = ()
 
     @property
     def columns(self) -> list[str]:
@@ -126,11 +142,12 @@ class BetasResult:
     def score_table(self) -> pd.DataFrame:
         """Return one row per section and cluster.
 
-        Columns: section, cluster, n_cells, r2, heldout_r2, seed_r2, status; see `ClusterFit`.
+        Columns: section, cluster, n_cells, r2, heldout_r2, seed_r2, seed_heldout_r2, status; see
+        `ClusterFit`.
         """
         import pandas as pd
 
-        columns = ["section", "cluster", "n_cells", "r2", "heldout_r2", "seed_r2", "status"]
+        columns = [name for name in ClusterFit.__slots__ if name != "status"] + ["status"]
         rows = [[getattr(fit, column) for column in columns] for fit in self.fits]
         return pd.DataFrame(rows, columns=columns)
 

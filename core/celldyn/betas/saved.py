@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from celldyn.betas.inputs import Floats
 from celldyn.betas.modulators import Modulators
@@ -25,10 +29,12 @@ def save_model(result: BetasResult, modulators: Modulators, folder: Path | str) 
         "regulators": list(modulators.regulators),
         "lr": [list(pair) for pair in modulators.lr],
         "tfl": [list(pair) for pair in modulators.tfl],
-        "radii": dict(modulators.radii),
     }
     name = f"{result.gene.replace('/', '%2F')}_estimator.safetensors"
-    return save_tensors(Path(folder) / name, {"coefficients": result.coefficients}, header)
+    tensors: dict[str, NDArray[Any]] = {"coefficients": result.coefficients}
+    for k, state in enumerate(result.states):
+        tensors |= {f"fit{k}/{part}": array for part, array in state.items()}
+    return save_tensors(Path(folder) / name, tensors, header)
 
 
 def load_model(path: Path | str) -> tuple[BetasResult, Modulators]:
@@ -50,11 +56,17 @@ def load_model(path: Path | str) -> tuple[BetasResult, Modulators]:
             tuple(map(str, header["regulators"])),
             tuple((str(ligand), str(gene)) for ligand, gene in header["lr"]),
             tuple((str(ligand), str(gene)) for ligand, gene in header["tfl"]),
-            {str(ligand): float(radius) for ligand, radius in header["radii"].items()},
         )
+        if isinstance(header["radii"], dict):  # as the first format had them
+            header["radii"] = json.dumps(header["radii"])
         result = restore(header, coefficients, np.empty((0, coefficients.shape[1])))
+        radii = {str(ligand): float(radius) for ligand, radius in result.radii.items()}
+        modulators = replace(modulators, radii=radii)
         if list(result.modulators) != modulators.names:
             raise ValueError("modulators")
+        states = tuple(_state(tensors, f"fit{k}/") for k in range(len(result.fits)))
+        if any(states):
+            result = replace(result, states=states)
     except DataError:  # written by a later version: a sentence of its own
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -63,3 +75,11 @@ def load_model(path: Path | str) -> tuple[BetasResult, Modulators]:
             "give a file written by SpatialCellularProgramsEstimator.export",
         ) from error
     return result, modulators
+
+
+def _state(tensors: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {
+        name.removeprefix(prefix): array
+        for name, array in tensors.items()
+        if name.startswith(prefix)
+    }

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from celldyn.betas.bayes import ard_job, bayesian_ridge_job
-from celldyn.betas.config import BetasConfig
+from celldyn.betas.config import ModelConfig
 from celldyn.betas.folds import spatial_folds
 from celldyn.betas.gram import Gram, gram_job
 from celldyn.betas.inputs import Floats, Ints
 from celldyn.betas.lasso import group_lasso_job
+from celldyn.betas.penalty_path import choose_penalty_job, relaxed_fit
 from celldyn.jobs import Job, Progress, scaled
 
 Linear = tuple[float, Floats]
+Folds = list[NDArray[np.intp]]
+
+_BESIDE_FOLDS = 2
+"""Units of work beside the folds: the cross products and the model."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,12 +36,18 @@ class SeedFit:
         R² on the cells it was fitted on.
     heldout_r2
         R² on blocks of cells held out in turn; NaN if there are too few cells.
+    fold_linear
+        (intercept, coefficients) fitted without each fold; empty without folds.
+    l1
+        The lasso penalty that was chosen on held-out blocks; NaN where it was given.
     """
 
     intercept: float
     coef: Floats
     r2: float
     heldout_r2: float
+    fold_linear: tuple[Linear, ...] = ()
+    l1: float = float("nan")
 
 
 def r_squared(y: Floats, predicted: Floats) -> float:
@@ -45,7 +56,9 @@ def r_squared(y: Floats, predicted: Floats) -> float:
     return 1.0 - float(np.sum((y - predicted) ** 2)) / total if total > 0 else 0.0
 
 
-def seed_job(X: Floats, y: Floats, groups: Ints, xy: Floats, config: BetasConfig) -> Job[SeedFit]:
+def seed_job(
+    X: Floats, y: Floats, groups: Ints, folds: Folds, config: ModelConfig
+) -> Job[SeedFit]:
     """Fit the linear model of the config and hold out blocks of tissue to test it.
 
     Parameters
@@ -56,69 +69,160 @@ def seed_job(X: Floats, y: Floats, groups: Ints, xy: Floats, config: BetasConfig
         (n_cells,) target.
     groups
         (n_modulators,) lasso groups.
-    xy
-        (n_cells, 2) coordinates.
+    folds
+        Positions of the blocks that are held out in turn (`folds_of`); empty for none.
     config
-        `estimator`, its penalties, `heldout_folds` and `seed` are read.
+        `estimator`, its penalties and `penalty` are read.
 
     Yields
     ------
     Progress over the cross products, the model, and one model for each fold.
     """
-    folds = spatial_folds(xy, config.heldout_folds, config.seed)
-    total = 2 + len(folds)  # the cross products, the model, and one model a fold
-    if config.estimator == "lasso":
-        trainer = yield from _lasso(X, y, groups, folds, config)
-    else:
-        trainer = _on_rows(X, y, folds, config)
-    intercept, coef = yield from scaled(trainer(None, None), 1, total)
-    predicted = np.empty(len(y))
-    for k, fold in enumerate(folds):
-        yield Progress("held-out folds", 2 + k, total)  # many short fits are a long silence too
-        b0, b = yield from scaled(trainer(k, coef), 2 + k, total)
-        predicted[fold] = b0 + X[fold] @ b
-    heldout = r_squared(y, predicted) if folds else float("nan")
-    return SeedFit(intercept, coef, r_squared(y, intercept + X @ coef), heldout)
-
-
-_Trainer = Callable[[int | None, Floats | None], Job[Linear]]
-
-
-def _lasso(
-    X: Floats, y: Floats, groups: Ints, folds: list[NDArray[np.intp]], config: BetasConfig
-) -> Job[_Trainer]:
-    """Return what fits the lasso on all cells, or on all but a fold, from one pass over them."""
+    if config.estimator != "lasso":
+        fitted = yield from _on_rows_job(X, y, folds, config)
+        return fitted
+    total = _BESIDE_FOLDS + len(folds)
     parts: list[Gram] = []
     pieces = folds or [np.arange(len(y))]
     for k, rows in enumerate(pieces):
         job = scaled(gram_job(X[rows], y[rows]), k, len(pieces))
-        part = yield from scaled(job, 0, 2 + len(folds))
+        part = yield from scaled(job, 0, total)
         parts.append(part)
-        yield Progress("cross products", (k + 1) / len(pieces), 2 + len(folds))
-    whole = sum(parts[1:], start=parts[0])
+        yield Progress("cross products", (k + 1) / len(pieces), total)
+    fitted = yield from scaled(seed_from_grams_job(parts, groups, config), 1, total)
+    return fitted
 
-    def train(fold: int | None, start: Floats | None) -> Job[Linear]:
-        gram = whole if fold is None else whole - parts[fold]
-        if not (gram.scale > 0).any():
-            return float(gram.y_means[0]), np.zeros(X.shape[1])
-        fitted = yield from group_lasso_job(
-            gram,
+
+def folds_of(xy: Floats, config: ModelConfig) -> Folds:
+    """Return the blocks of tissue that a config holds out; empty if there are too few cells."""
+    return spatial_folds(xy, config.heldout_folds, config.seed)
+
+
+def seed_from_grams_job(
+    parts: list[Gram], groups: Ints, config: ModelConfig, *, target: int = 0
+) -> Job[SeedFit]:
+    """Fit the group lasso of one target from cross products alone.
+
+    Parameters
+    ----------
+    parts
+        The statistics of each fold; a single one if nothing is held out.
+    groups
+        (n_modulators,) lasso groups.
+    config
+        The penalties, and whether they are given or chosen, are read.
+    target
+        Which target of the statistics.
+    """
+    whole = sum(parts[1:], start=parts[0])
+    if not (whole.scale > 0).any():
+        return _intercept_only(parts, whole, target)
+    if config.chooses_penalty and len(parts) > 1:
+        fitted = yield from _chosen_job(parts, whole, groups, config, target)
+        return fitted
+    total = len(parts) + 1
+    intercept, coef = yield from scaled(_lasso_job(whole, groups, config, target, None), 0, total)
+    r2 = whole.r2(intercept, coef, target)
+    if len(parts) == 1:
+        return SeedFit(intercept, coef, r2, float("nan"))
+    fold_linear: list[Linear] = []
+    for k, part in enumerate(parts):
+        yield Progress("held-out folds", 1 + k, total)  # many short fits are a long silence too
+        job = _lasso_job(whole - part, groups, config, target, coef)
+        model = yield from scaled(job, 1 + k, total)
+        fold_linear.append(model)
+    heldout = _heldout_r2(parts, whole, fold_linear, target)
+    return SeedFit(intercept, coef, r2, heldout, tuple(fold_linear))
+
+
+def _chosen_job(
+    parts: list[Gram], whole: Gram, groups: Ints, config: ModelConfig, target: int
+) -> Job[SeedFit]:
+    """Fit with the penalty that predicts held-out blocks best."""
+    choice = yield from scaled(
+        choose_penalty_job(
+            parts,
             groups,
             config.threshold_lambda,
             config.l1_reg,
             standardise=config.standardise,
-            start=start,
-        )
-        return fitted
+            target=target,
+        ),
+        0,
+        2,
+    )
+    heldout = _heldout_r2(parts, whole, choice.folds, target)
+    if heldout <= 0:  # no penalty predicts unseen tissue better than the mean does
+        return replace(_intercept_only(parts, whole, target), l1=float("inf"))
+    penalised = config.replace(l1_reg=choice.l1)
+    job = _lasso_job(whole, groups, penalised, target, None)
+    intercept, coef = yield from scaled(job, 1, 2)
+    if choice.relaxed:
+        intercept, coef = relaxed_fit(whole, coef != 0, target)
+    r2 = whole.r2(intercept, coef, target)
+    return SeedFit(intercept, coef, r2, heldout, choice.folds, choice.l1)
 
-    return train
+
+def _lasso_job(
+    gram: Gram, groups: Ints, config: ModelConfig, target: int, start: Floats | None
+) -> Job[Linear]:
+    if not (gram.scale > 0).any():
+        return float(gram.y_means[target]), np.zeros(gram.n_columns)
+    fitted = yield from group_lasso_job(
+        gram,
+        groups,
+        config.threshold_lambda,
+        config.l1_reg,
+        standardise=config.standardise,
+        target=target,
+        start=start,
+    )
+    return fitted
 
 
-def _on_rows(X: Floats, y: Floats, folds: list[NDArray[np.intp]], config: BetasConfig) -> _Trainer:
+def _intercept_only(parts: list[Gram], whole: Gram, target: int) -> SeedFit:
+    none = np.zeros(whole.n_columns)
+    if len(parts) == 1:
+        return SeedFit(float(whole.y_means[target]), none, 0.0, float("nan"))
+    means = tuple((float((whole - part).y_means[target]), none) for part in parts)
+    heldout = _heldout_r2(parts, whole, means, target)
+    return SeedFit(float(whole.y_means[target]), none, 0.0, heldout, means)
+
+
+def _heldout_r2(
+    parts: list[Gram], whole: Gram, models: list[Linear] | tuple[Linear, ...], target: int
+) -> float:
+    """Return the pooled R² of models, each on the fold that it has not seen."""
+    total = float(whole.yty[target])
+    if not total > 0:
+        return 0.0
+    pairs = zip(parts, models, strict=True)
+    return 1.0 - sum(part.sse(*model, target) for part, model in pairs) / total
+
+
+def _on_rows_job(X: Floats, y: Floats, folds: Folds, config: ModelConfig) -> Job[SeedFit]:
+    """Fit a Bayesian model, which needs the cells themselves, on all and on all but each fold."""
+    total = _BESIDE_FOLDS + len(folds)
+    train = _trainer(X, y, folds, config)
+    intercept, coef = yield from scaled(train(None), 1, total)
+    r2 = r_squared(y, intercept + X @ coef)
+    if not folds:
+        return SeedFit(intercept, coef, r2, float("nan"))
+    predicted, fold_linear = np.empty(len(y)), []
+    for k, fold in enumerate(folds):
+        yield Progress("held-out folds", 2 + k, total)
+        b0, b = yield from scaled(train(k), 2 + k, total)
+        predicted[fold] = b0 + X[fold] @ b
+        fold_linear.append((b0, b))
+    return SeedFit(intercept, coef, r2, r_squared(y, predicted), tuple(fold_linear))
+
+
+def _trainer(
+    X: Floats, y: Floats, folds: Folds, config: ModelConfig
+) -> Callable[[int | None], Job[Linear]]:
     """Return what fits a Bayesian model on all cells, or on all but a fold."""
 
-    def train(fold: int | None, start: Floats | None) -> Job[Linear]:
-        del start  # these models have one solution, found from anywhere
+    def train(fold: int | None) -> Job[Linear]:
         kept = np.ones(len(y), bool)
         if fold is not None:
             kept[folds[fold]] = False

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 SCHEMA = 1
-_SCORES = ("r2", "heldout_r2", "seed_r2")
+_SCORES = ("r2", "heldout_r2", "seed_r2", "seed_heldout_r2")
 
 
 def write_result(adata: AnnData, result: BetasResult) -> set[str]:
@@ -102,6 +102,8 @@ def describe(result: BetasResult) -> dict[str, Any]:
         "species": result.species,
         "seconds": result.seconds,
         "notes": json.dumps(list(result.notes)),
+        "radii": json.dumps(dict(result.radii)),
+        "losses": json.dumps([list(losses) for losses in result.losses]),
     }
 
 
@@ -129,6 +131,8 @@ def restore(info: Mapping[str, Any], coefficients: Floats, values: Floats) -> Be
         species=str(info["species"]),
         seconds=float(info["seconds"]),
         notes=tuple(json.loads(info["notes"])),
+        radii=json.loads(info.get("radii", "{}")),
+        losses=tuple(tuple(losses) for losses in json.loads(info.get("losses", "[]"))),
     )
     width = 1 + len(result.modulators)
     if values.shape[1] != width or coefficients.shape != (len(result.fits), width):
@@ -142,5 +146,6 @@ def _row(fit: ClusterFit) -> dict[str, Any]:
 
 
 def _fit(row: dict[str, Any]) -> ClusterFit:
-    scores = {name: float("nan") if row[name] is None else float(row[name]) for name in _SCORES}
+    given = {name: row.get(name) for name in _SCORES}
+    scores = {name: float("nan") if x is None else float(x) for name, x in given.items()}
     return ClusterFit(**(row | scores))

@@ -1,22 +1,23 @@
-"""The job: one linear model per section and cluster, put together into betas of every cell."""
+"""The job: one model per section and cluster, put together into betas of every cell."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from celldyn.betas.config import BetasConfig
+from celldyn.betas.config import BetasConfig, ModelConfig
 from celldyn.betas.design import Design, design_job
 from celldyn.betas.inputs import BetasInputs, Floats, Ints, check_skipped
+from celldyn.betas.ledger import Ledger
 from celldyn.betas.preparing import prepare
-from celldyn.betas.results import BetasResult, ClusterFit, Status, spread_job
-from celldyn.betas.seed_model import SeedFit, seed_job
+from celldyn.betas.results import BetasResult, Status
+from celldyn.betas.seed_model import SeedFit, folds_of, seed_job
 from celldyn.betas.stored import write_result
-from celldyn.errors import UnavailableError
+from celldyn.betas.varying import varier
+from celldyn.betas.varying.cluster import Cluster, Surroundings, Varied
 from celldyn.jobs import Job, Progress, run, scaled
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 MIN_CELLS = 10
 """Clusters with fewer cells keep the intercept only."""
 
-_NAN = float("nan")
+_SHARE_OF_SEED = 0.1
+"""Share of a cluster's work that the linear model is, where betas are to vary, too."""
 
 
 def fit(adata: AnnData, config: BetasConfig, *, bar: bool = True) -> BetasResult:
@@ -46,7 +48,7 @@ def fit(adata: AnnData, config: BetasConfig, *, bar: bool = True) -> BetasResult
 
 
 def fit_job(inputs: BetasInputs, config: BetasConfig) -> Job[BetasResult]:
-    """Fit a linear model in every section and cluster.
+    """Fit a model in every section and cluster.
 
     Parameters
     ----------
@@ -59,57 +61,93 @@ def fit_job(inputs: BetasInputs, config: BetasConfig) -> Job[BetasResult]:
     ------
     Progress. When a cluster is done its `metrics` hold "r2/<section · cluster>", and
     "heldout/<section · cluster>" where blocks were held out.
-
-    Raises
-    ------
-    UnavailableError
-        If epochs of a neural network are asked for.
     """
-    refuse_networks(config)
     check_skipped(config, inputs.clusters)
     started = time.perf_counter()
-    ledger = _Ledger.of(inputs, config)
+    ledger = Ledger.of(inputs, config)
     for section, name in enumerate(inputs.sections):
         yield Progress("design", ledger.done, ledger.total, name)
         job = design_job(inputs, config, section)
         design = yield from scaled(job, ledger.done, ledger.total, name)
         ledger.begin(section, design)
+        around = surroundings(inputs, config, design.cells)
         codes = inputs.cluster_codes[design.cells]
         for cluster in np.unique(codes):
-            yield from _one_cluster(ledger, design, int(cluster), np.flatnonzero(codes == cluster))
+            cells = np.flatnonzero(codes == cluster)
+            yield from _one_cluster(ledger, design, around, int(cluster), cells)
     result = yield from ledger.result_job(started)
     return result
 
 
-def refuse_networks(config: BetasConfig) -> None:
-    """Raise UnavailableError if epochs of a neural network are asked for."""
-    if config.num_epochs > 0:
-        raise UnavailableError(
-            f"num_epochs is {config.num_epochs}, but this version has no neural network for betas",
-            "pass num_epochs=0, which fits the linear model of every cluster",
-        )
+def surroundings(inputs: BetasInputs, config: ModelConfig, cells: Ints) -> Surroundings:
+    """Return what is around the cells of one section, given by their positions."""
+    return Surroundings(
+        np.ascontiguousarray(inputs.xy[cells]),
+        inputs.cluster_codes[cells],
+        len(inputs.clusters),
+        config.radius,
+    )
 
 
-def _one_cluster(ledger: _Ledger, design: Design, cluster: int, cells: Ints) -> Job[None]:
+def _one_cluster(
+    ledger: Ledger, design: Design, around: Surroundings, cluster: int, cells: Ints
+) -> Job[None]:
     """Fit the cells of one cluster, given by their positions in the section."""
     inputs, config = ledger.inputs, ledger.config
     label = ledger.label(cluster)
     yield Progress("linear model", ledger.done, ledger.total, label)
     at = design.cells[cells]
     y = inputs.y[at]
-    reason = _reason_not_to_fit(inputs.clusters[cluster], y, config)
+    reason = reason_not_to_fit(inputs.clusters[cluster], y, config)
+    columns = _columns(inputs, design, cluster)
     seed: SeedFit | None = None
-    if reason is None and len(design.modulators):
-        job = seed_job(design.rows(cells), y, design.modulators.groups, inputs.xy[at], config)
-        seed = yield from scaled(job, ledger.done, ledger.total, label)
-    fitted = ledger.add(cluster, at, seed, reason)
+    varied: Varied | None = None
+    if reason is None and len(columns):
+        job = _model_job(design, around, cluster, cells, columns, ledger)
+        seed, varied = yield from scaled(job, ledger.done, ledger.total, label)
+    fitted = ledger.add(cluster, at, columns, seed, varied, reason)
     metrics = {} if fitted.status == "skipped" else {f"r2/{label}": fitted.r2}
     if np.isfinite(fitted.heldout_r2):
         metrics[f"heldout/{label}"] = fitted.heldout_r2
     yield Progress("linear model", ledger.done, ledger.total, label, metrics)
 
 
-def _reason_not_to_fit(cluster: str, y: Floats, config: BetasConfig) -> Status | None:
+def _model_job(
+    design: Design,
+    around: Surroundings,
+    cluster: int,
+    cells: Ints,
+    columns: NDArray[np.intp],
+    ledger: Ledger,
+) -> Job[tuple[SeedFit, Varied | None]]:
+    """Fit the linear model, and let its betas vary if that is asked for and it fits."""
+    inputs, config = ledger.inputs, ledger.config
+    at = design.cells[cells]
+    X, groups = design.rows(cells)[:, columns], design.modulators.groups[columns]
+    y, xy = inputs.y[at], inputs.xy[at]
+    folds = folds_of(xy, config)
+    share = _SHARE_OF_SEED if config.num_epochs else 1.0
+    seed = yield from scaled(scaled(seed_job(X, y, groups, folds, config), 0, 1), 0, share)
+    if not config.num_epochs or seed.r2 <= config.score_threshold:
+        return seed, None
+    label = ledger.label(cluster)
+    data = Cluster(X, y, groups, xy, cells, cluster, folds, seed, around, label)
+    job = varier(config.vision_model).vary_job(data, config)
+    varied = yield from scaled(job, share, 1, label)
+    return seed, varied
+
+
+def _columns(inputs: BetasInputs, design: Design, cluster: int) -> NDArray[np.intp]:
+    """Return which columns of a design a cluster may have."""
+    if inputs.allowed is None:
+        return np.arange(len(design.modulators))
+    place = {name: k for k, name in enumerate(inputs.modulators.names)}
+    at = np.array([place[name] for name in design.modulators.names], np.intp)
+    return np.flatnonzero(inputs.allowed[cluster, at])
+
+
+def reason_not_to_fit(cluster: str, y: Floats, config: ModelConfig) -> Status | None:
+    """Return why a cluster is not modelled; None if it is."""
     if cluster in config.skip_clusters:
         return "skipped"
     if len(y) < MIN_CELLS:
@@ -117,95 +155,3 @@ def _reason_not_to_fit(cluster: str, y: Floats, config: BetasConfig) -> Status |
     if not np.ptp(y):
         return "intercept only: target is constant"
     return None
-
-
-@dataclass(slots=True)
-class _Ledger:
-    """What has been fitted so far, over the modulators of all sections."""
-
-    inputs: BetasInputs
-    config: BetasConfig
-    total: float
-    fit_of_cell: Ints
-    varies: NDArray[np.bool_]
-    done: float = 0.0
-    section: int = 0
-    columns: Ints = field(default_factory=lambda: np.empty(0, np.intp))
-    dropped: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    fits: list[ClusterFit] = field(default_factory=list)
-    coefficients: list[Floats] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, inputs: BetasInputs, config: BetasConfig) -> _Ledger:
-        n_pairs = len(
-            np.unique(inputs.section_codes * len(inputs.clusters) + inputs.cluster_codes)
-        )
-        return cls(
-            inputs,
-            config,
-            float(len(inputs.sections) + n_pairs),
-            np.full(inputs.n_obs, -1, np.intp),
-            np.zeros(len(inputs.modulators), bool),
-        )
-
-    def label(self, cluster: int) -> str:
-        """Return "section · cluster"."""
-        names = (self.inputs.sections[self.section], self.inputs.clusters[cluster])
-        return " · ".join(name for name in names if name)
-
-    def begin(self, section: int, design: Design) -> None:
-        """Take note of which modulators vary in a section."""
-        self.section = section
-        gone = set(design.dropped)
-        kept = np.array([name not in gone for name in self.inputs.modulators.names], bool)
-        self.varies |= kept
-        self.columns = np.flatnonzero(kept)
-        self.dropped[self.inputs.sections[section]] = design.dropped
-        self.done += 1
-
-    def add(
-        self, cluster: int, at: Ints, seed: SeedFit | None, reason: Status | None
-    ) -> ClusterFit:
-        """Take in a cluster, whose cells are at `at` in the data set; decide what it keeps."""
-        row = np.zeros(1 + len(self.varies))
-        r2, seed_r2, heldout = 0.0, _NAN, _NAN
-        status: Status = reason or "intercept only: R² below threshold"
-        if seed is not None:
-            seed_r2, heldout = seed.r2, seed.heldout_r2
-        if seed is not None and seed.r2 > self.config.score_threshold:
-            status, r2 = "fitted", seed.r2
-            row[0], row[1 + self.columns] = seed.intercept, seed.coef
-        elif status == "skipped":
-            r2 = _NAN
-        else:
-            row[0] = self.inputs.y[at].mean()
-        section = self.inputs.sections[self.section]
-        fitted = ClusterFit(
-            section, self.inputs.clusters[cluster], len(at), status, r2, heldout, seed_r2
-        )
-        self.fit_of_cell[at] = len(self.fits)
-        self.fits.append(fitted)
-        self.coefficients.append(row)
-        self.done += 1
-        return fitted
-
-    def result_job(self, started: float) -> Job[BetasResult]:
-        """Return the betas over the modulators that vary in some section."""
-        modulators = self.inputs.modulators.select(self.varies)
-        kept = np.concatenate(([True], self.varies))
-        coefficients = np.array(self.coefficients)[:, kept]
-        job = spread_job(coefficients, self.fit_of_cell)
-        values = yield from scaled(job, self.done, self.total)
-        return BetasResult(
-            gene=self.inputs.target,
-            modulators=tuple(modulators.names),
-            kinds=tuple(modulators.kinds),
-            values=values,
-            fits=tuple(self.fits),
-            coefficients=coefficients,
-            dropped=self.dropped,
-            config=self.config,
-            species=self.inputs.species,
-            seconds=time.perf_counter() - started,
-            notes=self.inputs.notes,
-        )
