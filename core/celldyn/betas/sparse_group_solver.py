@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
+from celldyn.betas.group_norms import near_minimum
 from celldyn.betas.neighbours import Floats
 from celldyn.betas.semismooth import proximal_points
 from celldyn.betas.sparse_group import SparseGroupProblem, spectral_bound
@@ -33,7 +34,8 @@ class State:
 def solve_job(problem: SparseGroupProblem, first: Floats, tol: float, max_iter: int) -> Job[State]:
     """Minimise to a relative KKT residual of `tol`, yielding while it works.
 
-    A burst of FISTA and Newton steps on the support that it found settle most problems. Where
+    Where single columns are hardly penalised, ridge regressions find the groups' norms. A burst of
+    FISTA and Newton steps on the support that it found settle most other problems. Where
     collinear columns leave the support open, proximal points find it. What is left is done by
     longer and longer bursts of FISTA, which alone would converge, with Newton steps between.
 
@@ -51,7 +53,11 @@ def solve_job(problem: SparseGroupProblem, first: Floats, tol: float, max_iter: 
     state = State(first, problem.residual(first, problem.gradient(first)))
     if state.residual <= tol:
         return state
-    bound, burst, pace = spectral_bound(problem.G), _FIRST_BURST, Pace()
+    pace = Pace()
+    yield from _norms(problem, state, tol, pace)
+    if state.residual <= tol:
+        return state
+    bound, burst = spectral_bound(problem.G), _FIRST_BURST
     while state.residual > tol and state.iterations < max_iter:
         steps = min(burst, max_iter - state.iterations)
         yield from _fista(problem, state, bound, steps, tol, pace)
@@ -61,6 +67,22 @@ def solve_job(problem: SparseGroupProblem, first: Floats, tol: float, max_iter: 
             yield from _proximal(problem, state, bound, tol, pace)
         burst = min(2 * burst, _LONGEST_BURST)
     return state
+
+
+def _norms(
+    problem: SparseGroupProblem, state: State, tol: float, pace: Pace
+) -> Generator[Progress, None, None]:
+    """Find the groups' norms; Newton steps add what the columns' own penalties change."""
+    best = state.b
+    for b in near_minimum(problem, state.b, tol):
+        best = b
+        if pace.due():
+            yield _progress(state)
+    if best is state.b or problem.objective(best) > problem.objective(state.b):
+        return
+    state.b, state.residual = best, problem.residual(best, problem.gradient(best))
+    if state.residual > tol:
+        yield from _newton(problem, state, tol, pace, _NEWTON_STEPS)
 
 
 def _proximal(
