@@ -99,16 +99,16 @@ def read_inputs(
     cluster_codes, clusters = codes_of(adata, config.cluster_annot)
     section_codes, sections = codes_of(adata, config.section_key)
     features = modulators.features
-    y, levels = _read(adata, names, target, features, config.layer)
+    levels = read_levels(adata, names, [target, *features], config.layer)
     return BetasInputs(
         target=target,
         species=species,
         modulators=modulators,
         xy=np.ascontiguousarray(coordinates(adata) * (um_per_unit(adata) or 1.0)),
-        y=y,
+        y=levels[:, 0].copy(),
         features=tuple(features),
-        expression=levels,
-        active=_active(adata, names, features),
+        expression=np.ascontiguousarray(levels[:, 1:]),
+        active=active_features(adata, names, features),
         cluster_codes=cluster_codes,
         clusters=clusters,
         section_codes=section_codes,
@@ -125,11 +125,15 @@ def codes_of(adata: AnnData, column: str | None) -> tuple[Ints, tuple[str, ...]]
     return values.codes.astype(np.intp), tuple(str(name) for name in values.categories)
 
 
-def _read(
-    adata: AnnData, names: NameMap, target: str, features: list[str], layer: str | None
-) -> tuple[Floats, Floats]:
-    """Return the target's and the features' expression; a complex is its scarcest sub-unit."""
-    genes = list(dict.fromkeys([target, *(g for name in features for g in names.parts(name))]))
+def read_levels(adata: AnnData, names: NameMap, features: list[str], layer: str | None) -> Floats:
+    """Return the (n_obs, n_features) expression; that of a complex is its scarcest sub-unit's.
+
+    Raises
+    ------
+    DataError
+        If a value is not finite; it names the gene.
+    """
+    genes = list(dict.fromkeys(gene for name in features for gene in names.parts(name)))
     levels = np.ascontiguousarray(expression(adata, genes, layer), dtype=np.float64)
     finite = np.isfinite(levels).all(axis=0)
     if not finite.all():
@@ -137,8 +141,7 @@ def _read(
             f"the expression of {genes[int(np.argmin(finite))]} has values that are not finite",
             "choose another layer or gene",
         )
-    at = {gene: column for column, gene in enumerate(genes)}
-    return levels[:, 0].copy(), _per_feature(levels, at, names, features)
+    return _per_feature(levels, {gene: i for i, gene in enumerate(genes)}, names, features)
 
 
 def _per_feature(
@@ -152,7 +155,16 @@ def _per_feature(
     return np.ascontiguousarray(first)
 
 
-def _active(adata: AnnData, names: NameMap, features: list[str]) -> NDArray[np.bool_] | None:
+def active_features(
+    adata: AnnData, names: NameMap, features: list[str]
+) -> NDArray[np.bool_] | None:
+    """Return, (n_obs, n_features), where ligands and receptors are active; None if everywhere.
+
+    Raises
+    ------
+    DataError
+        If `uns["cell_thresholds"]` is there but is no table.
+    """
     import pandas as pd
 
     table = adata.uns.get(THRESHOLDS)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from celldyn.betas.config import BetasConfig
-from celldyn.betas.design import Design
 from celldyn.betas.inputs import BetasInputs, Floats, Ints
 from celldyn.betas.results import BetasResult, ClusterFit, Status, Tensors, spread_job
 from celldyn.betas.seed_model import SeedFit
@@ -67,14 +66,14 @@ class Ledger:
         names = (self.inputs.sections[self.section], self.inputs.clusters[cluster])
         return " · ".join(name for name in names if name)
 
-    def begin(self, section: int, design: Design) -> None:
-        """Take note of which modulators vary in a section."""
+    def begin(self, section: int, dropped: tuple[str, ...]) -> None:
+        """Take note of which modulators do not vary in a section."""
         self.section = section
-        gone = set(design.dropped)
+        gone = set(dropped)
         kept = np.array([name not in gone for name in self.inputs.modulators.names], bool)
         self.varies |= kept
         self.columns = np.flatnonzero(kept)
-        self.dropped[self.inputs.sections[section]] = design.dropped
+        self.dropped[self.inputs.sections[section]] = dropped
         self.done += 1
 
     def add(
@@ -138,26 +137,31 @@ class Ledger:
         return fitted
 
     def result_job(self, started: float) -> Job[BetasResult]:
-        """Return the betas over the modulators that vary in some section."""
+        """Return the betas of all cells over the modulators that vary in some section."""
+        result = self.compact(started)
+        job = spread_job(result.coefficients, self.fit_of_cell)
+        values = yield from scaled(job, self.done, self.total)
+        for k, (at, _, varied) in self.varied.items():
+            values[at, 0] = varied.betas[:, 0]
+            values[np.ix_(at, 1 + result.states[k]["columns"])] = varied.betas[:, 1:]
+        return replace(result, values=values)
+
+    def compact(self, started: float) -> BetasResult:
+        """Return the result without its cells: their betas are those of their fits."""
         modulators = self.inputs.modulators.select(self.varies)
         kept = np.concatenate(([True], self.varies))
         place = np.cumsum(self.varies) - 1
         coefficients = np.array(self.coefficients)[:, kept]
-        job = spread_job(coefficients, self.fit_of_cell)
-        values = yield from scaled(job, self.done, self.total)
         losses: list[tuple[float, ...]] = [()] * len(self.fits)
         states: list[Tensors] = [{}] * len(self.fits)
-        for k, (at, columns, varied) in self.varied.items():
-            mine = place[columns]
-            values[at, 0] = varied.betas[:, 0]
-            values[np.ix_(at, 1 + mine)] = varied.betas[:, 1:]
+        for k, (_, columns, varied) in self.varied.items():
             losses[k] = varied.losses
-            states[k] = {**varied.state, "columns": mine}
+            states[k] = {**varied.state, "columns": place[columns]}
         return BetasResult(
             gene=self.inputs.target,
             modulators=tuple(modulators.names),
             kinds=tuple(modulators.kinds),
-            values=values,
+            values=np.empty((0, coefficients.shape[1])),
             fits=tuple(self.fits),
             coefficients=coefficients,
             dropped=self.dropped,

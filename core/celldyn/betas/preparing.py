@@ -85,7 +85,7 @@ def prepare(
     DataError
         If values are missing or not finite.
     """
-    grn = _network(config, grn)
+    grn = network_of(config, grn)
     found = find_modulators(adata, config, grn=grn, lr=lr, ligand_target=ligand_target)
     inputs = read_inputs(adata, config, found.target, found.species, found.modulators, found.notes)
     if not config.cluster_regulators:
@@ -116,11 +116,11 @@ def find_modulators(
     sections = codes_of(adata, config.section_key)[1]
     check_skipped(config, clusters)
     species = infer_species(adata.var_names) if config.species == "auto" else config.species
-    grn = _network(config, grn)
-    modulators = Modulators(_regulators(adata, config, target, grn))
+    grn = network_of(config, grn)
+    modulators = Modulators(regulators_of(adata, config, target, grn))
     notes: tuple[str, ...] = ()
     if config.use_ligands:
-        table = _lr_table(config, lr, species)
+        table = lr_table_of(config, lr, species)
         modulators = _with_lr(modulators, config, target, names, table)
         scores = config.ligand_target if ligand_target is None else ligand_target
         if scores is not None:
@@ -174,7 +174,7 @@ def allowed_modulators(
     )
 
 
-def _network(config: ModelConfig, grn: Regulatory | None) -> Regulatory | None:
+def network_of(config: ModelConfig, grn: Regulatory | None) -> Regulatory | None:
     """Return the GRN that counts: none beside explicit regulators, else the object or the file."""
     if config.regulators is not None:
         return None
@@ -185,9 +185,10 @@ def _network(config: ModelConfig, grn: Regulatory | None) -> Regulatory | None:
     return grn
 
 
-def _regulators(
+def regulators_of(
     adata: AnnData, config: ModelConfig, target: str, grn: Regulatory | None
 ) -> tuple[str, ...]:
+    """Return the regulators that a gene may have; raises as `prepare` does."""
     extra = [find_gene(adata, gene) for gene in config.extra_regulators or ()]
     if config.regulators is not None:
         found = [find_gene(adata, gene) for gene in config.regulators]
@@ -208,9 +209,10 @@ def _regulators(
     return tuple(dict.fromkeys(gene for gene in (*found, *extra) if gene != target))
 
 
-def _lr_table(
+def lr_table_of(
     config: ModelConfig, lr: Path | str | pd.DataFrame | None, species: str
 ) -> pd.DataFrame:
+    """Return the ligand-receptor table that counts, complexes resolved; raises as `prepare`."""
     source = config.lr if lr is None else lr
     if source is None or (isinstance(source, str) and not source.strip()):
         raise ConfigError(

@@ -69,7 +69,7 @@ def fit_job(inputs: BetasInputs, config: BetasConfig) -> Job[BetasResult]:
         yield Progress("design", ledger.done, ledger.total, name)
         job = design_job(inputs, config, section)
         design = yield from scaled(job, ledger.done, ledger.total, name)
-        ledger.begin(section, design)
+        ledger.begin(section, design.dropped)
         around = surroundings(inputs, config, design.cells)
         codes = inputs.cluster_codes[design.cells]
         for cluster in np.unique(codes):
