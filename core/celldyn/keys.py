@@ -98,6 +98,31 @@ BETAS_INFO = Key(
     "betas",
     "in uns['celldyn']: columns, scores, held-out scores and config of one target gene",
 )
+BETAS_DELTA = Key(
+    "layers",
+    "betas_delta_{name}",
+    "betas",
+    "(n_obs, n_vars) float32 change of expression by a perturbation; CSR where most of it is 0",
+)
+BETAS_SHIFT = Key(
+    "obs", "betas_shift_{name}", "betas", "(n_obs,) float32 norm of a cell's change by it"
+)
+BETAS_TRANSITIONS = Key(
+    "obsp",
+    "betas_transitions_{name}",
+    "betas",
+    "(n_obs, n_obs) CSR chance that a perturbed cell goes to another; rows sum to 1, or to 0 "
+    "where the chance without a change is taken off",
+)
+BETAS_ARROWS = Key(
+    "obsm", "betas_arrows_{name}", "betas", "(n_obs, 2) where it goes, in units of the embedding"
+)
+PERTURBED = Key(
+    "uns",
+    "perturbed_{name}",
+    "betas",
+    "in uns['celldyn']: what was perturbed, how, and its effect on each cell type and gene",
+)
 
 POTENTIAL = Key("obs", "potential", "landscape", "(n_obs,) V of the learned landscape")
 ENTROPY = Key("obs", "entropy", "landscape", "(n_obs,) plasticity as LSD defines it")
@@ -139,6 +164,11 @@ TABLE: tuple[Key, ...] = (
     UNSPLICED,
     BETAS,
     BETAS_INFO,
+    BETAS_DELTA,
+    BETAS_SHIFT,
+    BETAS_TRANSITIONS,
+    BETAS_ARROWS,
+    PERTURBED,
     POTENTIAL,
     ENTROPY,
     PSEUDOTIME,

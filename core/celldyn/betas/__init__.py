@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from celldyn.betas.maps import density_maps, distance_maps
     from celldyn.betas.model import SpatialCellularProgramsEstimator
     from celldyn.betas.neighbours import radius_graph
+    from celldyn.betas.perturbing.config import PerturbConfig
+    from celldyn.betas.perturbing.derivatives import splash
+    from celldyn.betas.perturbing.inputs import PerturbInputs
+    from celldyn.betas.perturbing.preparing import prepare_perturb
+    from celldyn.betas.perturbing.results import PerturbResult
+    from celldyn.betas.perturbing.run import perturb, perturb_job
+    from celldyn.betas.perturbing.stored import perturbed_names, read_perturbed, write_perturbed
     from celldyn.betas.preparing import Found, find_modulators, prepare
     from celldyn.betas.propose import propose_regulators, propose_target
     from celldyn.betas.results import BetasResult, ClusterFit
@@ -32,6 +39,9 @@ _HOME = {
     "ClusterFit": "results",
     "Found": "preparing",
     "Gram": "gram",
+    "PerturbConfig": "perturbing.config",
+    "PerturbInputs": "perturbing.inputs",
+    "PerturbResult": "perturbing.results",
     "RegulatoryFactory": "grn_factory",
     "SpatialCellularProgramsEstimator": "model",
     "ard_job": "bayes",
@@ -44,12 +54,19 @@ _HOME = {
     "group_lasso": "lasso",
     "group_lasso_job": "lasso",
     "neighbour_counts": "diffusion",
+    "perturb": "perturbing.run",
+    "perturb_job": "perturbing.run",
+    "perturbed_names": "perturbing.stored",
     "prepare": "preparing",
+    "prepare_perturb": "perturbing.preparing",
     "propose_regulators": "propose",
     "propose_target": "propose",
     "radius_graph": "neighbours",
+    "read_perturbed": "perturbing.stored",
     "read_result": "stored",
     "received_ligands": "diffusion",
+    "splash": "perturbing.derivatives",
+    "write_perturbed": "perturbing.stored",
     "write_result": "stored",
 }
 
@@ -60,6 +77,9 @@ __all__ = [
     "ClusterFit",
     "Found",
     "Gram",
+    "PerturbConfig",
+    "PerturbInputs",
+    "PerturbResult",
     "RegulatoryFactory",
     "SpatialCellularProgramsEstimator",
     "ard_job",
@@ -72,12 +92,19 @@ __all__ = [
     "group_lasso",
     "group_lasso_job",
     "neighbour_counts",
+    "perturb",
+    "perturb_job",
+    "perturbed_names",
     "prepare",
+    "prepare_perturb",
     "propose_regulators",
     "propose_target",
     "radius_graph",
+    "read_perturbed",
     "read_result",
     "received_ligands",
+    "splash",
+    "write_perturbed",
     "write_result",
 ]
 
