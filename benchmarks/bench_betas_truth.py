@@ -146,16 +146,21 @@ def fit_mode(
 
 
 def fit_peer(
-    adata: ad.AnnData, files: TissueFiles, genes: Sequence[str], epochs: int, room: Path
+    adata: ad.AnnData,
+    files: TissueFiles,
+    genes: Sequence[str],
+    epochs: int,
+    kept: Path | None,
 ) -> PeerResult | None:
     """Run the peer on the same genes and the same held-out blocks."""
+    folds = files.adata.with_name("folds.npy")
     codes = adata.obs["cell_type_int"].to_numpy()
     fold = np.zeros(adata.n_obs, np.int64)
     for code in np.unique(codes):
         cells = np.flatnonzero(codes == code)
         for k, out in enumerate(spatial_folds(adata.obsm["spatial"][cells], FOLDS, SEED)):
             fold[cells[out]] = k
-    np.save(room / "folds.npy", fold)
+    np.save(folds, fold)
     paths = {name: str(getattr(files, name)) for name in ("adata", "grn", "lr", "ligand_target")}
     return run_peer(
         Job(
@@ -163,8 +168,9 @@ def fit_peer(
             genes=tuple(genes),
             epochs=epochs,
             spatial_dim=PIXELS,
-            folds=str(room / "folds.npy"),
-        )
+            folds=str(folds),
+        ),
+        kept and kept / f"{adata.n_obs}_cells_{epochs}_epochs",
     )
 
 
@@ -239,6 +245,7 @@ def main() -> None:
     parser.add_argument("--modes", nargs="+", default=None, help="only modes that begin so")
     parser.add_argument("--targets", nargs="+", default=None)
     parser.add_argument("--no-peer", action="store_true")
+    parser.add_argument("--keep", type=Path, default=None, help="folder of what the peer found")
     given = parser.parse_args()
     n_cells = given.cells or (5000 if given.whole else 2000)
     everything = [kind.gene for kind in KINDS]
@@ -247,10 +254,9 @@ def main() -> None:
     if given.modes:
         modes = [mode for mode in MODES if mode.name.startswith(tuple(given.modes))]
     with tempfile.TemporaryDirectory() as name, threadpool_limits(limits=1):
-        room = Path(name)
-        files = write_tissue(room, n_cells)
+        files = write_tissue(Path(name), n_cells)
         adata = ad.read_h5ad(files.adata)
-        peer = None if given.no_peer else fit_peer(adata, files, genes, given.epochs, room)
+        peer = None if given.no_peer else fit_peer(adata, files, genes, given.epochs, given.keep)
         fit_mode(MODES[0], adata, files, genes[:1], given.epochs)  # compiles what is compiled
         fitted = [] if peer is None else list(peer_fits(peer, adata, given.epochs))
         fitted += [fit_mode(mode, adata, files, genes, given.epochs) for mode in modes]

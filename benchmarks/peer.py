@@ -89,7 +89,8 @@ class PeerResult:
         epoch", "get_betas"), `scores` and `heldout_scores` by cluster.
     arrays
         "<gene>/columns"; "<gene>/seed", (n_clusters, 1 + n_modulators); "<gene>/network", (n_obs,
-        1 + n_modulators), where there were epochs; "perturbed", (n_obs, n_vars).
+        1 + n_modulators), where there were epochs; "perturbed", (n_obs,
+        n_vars), and "perturbed/genes", their names.
     """
 
     version: str
@@ -109,13 +110,22 @@ def peer_python() -> str | None:
     return None
 
 
-def run_peer(job: Job) -> PeerResult | None:
-    """Run a job; None, and a line that says so, where the peer is not installed."""
+def run_peer(job: Job, kept: Path | None = None) -> PeerResult | None:
+    """Run a job; None, and a line that says so, where the peer is not installed.
+
+    What the peer found is left in the folder `kept`, if there is one, and is read from there the
+    next time that the same is asked: look to it that the files of the job are the same.
+    """
+    if kept is not None and _asked_before(job, kept):
+        return _read(kept)
     python = peer_python()
     if python is None:
         return None
-    with tempfile.TemporaryDirectory() as room:
-        asked, found = Path(room) / "job.json", Path(room) / "result.json"
+    with tempfile.TemporaryDirectory() as name:
+        room = kept or Path(name)
+        room.mkdir(parents=True, exist_ok=True)
+        asked, found = room / "job.json", room / "result.json"
+        found.unlink(missing_ok=True)
         asked.write_text(json.dumps(asdict(job)), encoding="utf-8")
         environment = {**os.environ, **_ONE_THREAD}
         environment.pop("PYTHONPATH", None)
@@ -128,8 +138,22 @@ def run_peer(job: Job) -> PeerResult | None:
         )
         if done.returncode:
             raise RuntimeError(f"the peer failed ({done.returncode}):\n{done.stderr[-3000:]}")
-        with np.load(found.with_suffix(".npz")) as arrays:
-            return PeerResult(**json.loads(found.read_text(encoding="utf-8")), arrays=dict(arrays))
+        return _read(room)
+
+
+def _asked_before(job: Job, kept: Path) -> bool:
+    if not (kept / "result.json").exists():
+        return False
+    files = {"adata", "grn", "lr", "ligand_target", "folds"}
+    before = json.loads((kept / "job.json").read_text(encoding="utf-8"))
+    now = json.loads(json.dumps(asdict(job)))
+    return all(before.get(key) == now[key] for key in now.keys() - files)
+
+
+def _read(room: Path) -> PeerResult:
+    found = room / "result.json"
+    with np.load(found.with_suffix(".npz")) as arrays:
+        return PeerResult(**json.loads(found.read_text(encoding="utf-8")), arrays=dict(arrays))
 
 
 def on_average_scale(

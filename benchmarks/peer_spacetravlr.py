@@ -252,7 +252,7 @@ def perturb(peer, adata, job: SimpleNamespace, folder: Path, clock: Clock, array
             given["gene"], n_propagation=given["n_propagation"], gene_expr=given["value"]
         )
     arrays["perturbed"] = after.to_numpy(np.float64)
-    arrays["perturbed/genes"] = np.array(after.columns.astype(str))
+    arrays["perturbed/genes"] = np.array([str(gene) for gene in after.columns])
 
 
 def main(job_path: str, result_path: str) -> None:
