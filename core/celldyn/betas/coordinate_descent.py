@@ -6,12 +6,16 @@ a fit to a ten-millionth of the variance will do (Friedman et al. 2010, J. Stat.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
 
 from celldyn.betas.neighbours import Floats, Ints
+
+F = TypeVar("F", bound=Callable[..., Any])
+_compiled: Callable[[F], F] = numba.njit(nogil=True, cache=True)
 
 SWEEPS = 300
 """Most passes over the columns for one penalty."""
@@ -26,11 +30,12 @@ def descend_path(
     codes: Ints,
     group_weight: Floats,
     l1: Floats,
+    factor: Floats,
     *,
     power: float,
     most: int,
 ) -> tuple[Floats, int]:
-    """Minimise ½ b'Gb − c'b + Σ_g w_g ‖b_g‖ + l1 ‖b‖₁ for one l1 after another.
+    """Minimise ½ b'Gb − c'b + Σ_g w_g ‖b_g‖ + l1 Σ_j f_j |b_j| for one l1 after another.
 
     Parameters
     ----------
@@ -44,6 +49,8 @@ def descend_path(
         (n_groups,) w_g, the same for all l1.
     l1
         (n_path,) penalties, falling; each starts from the solution before.
+    factor
+        (p,) f_j, by which a column's l1 is multiplied.
     power
         Variance of the target, which changes are measured against.
     most
@@ -55,17 +62,18 @@ def descend_path(
     tangent quadratic, and is left at 0 where its optimality condition holds.
     """
     G, c = np.ascontiguousarray(G), np.ascontiguousarray(c)
-    path, reached = _path(G, c, codes, group_weight, l1, power, most, SWEEPS, TOL)
+    path, reached = _path(G, c, codes, group_weight, l1, factor, power, most, SWEEPS, TOL)
     return path, int(reached)
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def _path(
     G: Any,  # noqa: ANN401
     c: Any,  # noqa: ANN401
     codes: Any,  # noqa: ANN401
     weight: Any,  # noqa: ANN401
     l1: Any,  # noqa: ANN401
+    factor: Any,  # noqa: ANN401
     power: float,
     most: int,
     sweeps: int,
@@ -78,8 +86,8 @@ def _path(
         whole = True  # a pass over all columns, then passes over those that are not 0
         for _ in range(sweeps):
             if whole:
-                _lull(gradient, codes, weight, squares, l1[k], asleep)
-            largest = _sweep(G, b, gradient, codes, weight, squares, l1[k], asleep, whole)
+                _lull(gradient, codes, weight, squares, l1[k] * factor, asleep)
+            largest = _sweep(G, b, gradient, codes, weight, squares, l1[k] * factor, asleep, whole)
             settled = largest <= tol * power
             if settled and whole:
                 break
@@ -90,26 +98,26 @@ def _path(
     return path, len(l1)
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def _lull(
     gradient: Any,  # noqa: ANN401
     codes: Any,  # noqa: ANN401
     weight: Any,  # noqa: ANN401
     squares: Any,  # noqa: ANN401
-    l1: float,
+    l1: Any,  # noqa: ANN401
     asleep: Any,  # noqa: ANN401
 ) -> None:
     """Put to sleep the groups at 0 whose columns pull with less than the group's weight."""
     pull = np.zeros(len(weight))
     for j in range(len(gradient)):
-        over = abs(gradient[j]) - l1
+        over = abs(gradient[j]) - l1[j]
         if over > 0:
             pull[codes[j]] += over * over
     for g in range(len(weight)):
         asleep[g] = weight[g] > 0 and squares[g] <= 0 and pull[g] <= weight[g] * weight[g]
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def _sweep(
     G: Any,  # noqa: ANN401
     b: Any,  # noqa: ANN401
@@ -117,7 +125,7 @@ def _sweep(
     codes: Any,  # noqa: ANN401
     weight: Any,  # noqa: ANN401
     squares: Any,  # noqa: ANN401
-    l1: float,
+    l1: Any,  # noqa: ANN401
     asleep: Any,  # noqa: ANN401
     whole: bool,  # noqa: FBT001
 ) -> float:
@@ -128,7 +136,7 @@ def _sweep(
         if curve <= 0 or asleep[g] or (old == 0 and not whole):
             continue
         point = curve * old - gradient[j]
-        short = abs(point) - l1
+        short = abs(point) - l1[j]
         new = 0.0
         if short > 0:
             bend = 0.0

@@ -17,7 +17,7 @@ from celldyn.errors import DataError
 if TYPE_CHECKING:
     from anndata import AnnData
 
-_SIGNS = {KINDS[1]: "$", KINDS[2]: "#"}
+_SIGNS: dict[str, str] = {KINDS[1]: "$", KINDS[2]: "#"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -87,6 +87,7 @@ def group_lasso_job(
     standardise: bool = True,
     target: int = 0,
     start: Floats | None = None,
+    factor: Floats | None = None,
     max_iter: int = MAX_ITERATIONS,
 ) -> Job[tuple[float, Floats]]:
     """Solve `group_lasso` from a Gram, yielding while it works.
@@ -104,6 +105,8 @@ def group_lasso_job(
         Which target of the Gram.
     start
         (p,) coefficients to begin with, on the original scale: those of a near penalty or fold.
+    factor
+        (p,) by which the l1 of each column is multiplied; 1 by default.
     """
     _check(gram, groups, group_reg, l1_reg, tol)
     codes, sizes = group_codes(np.asarray(groups))
@@ -114,7 +117,7 @@ def group_lasso_job(
         view.Xty[live, target] / gram.n,
         codes[live],
         group_reg / np.sqrt(sizes),
-        l1_reg,
+        l1_reg if factor is None else l1_reg * factor[live],
     )
     first = np.zeros(len(live)) if start is None else np.asarray(start)[live] * scale[live]
     state = yield from solve_job(problem, first, tol, max_iter)

@@ -1,4 +1,9 @@
-"""The penalty that predicts tissue it has not seen: a path of lassos, tried on held-out blocks."""
+"""The penalty that predicts tissue it has not seen: paths of lassos, tried on held-out blocks.
+
+First a plain lasso. Then an adaptive one (Zou 2006, J. Am. Stat. Assoc. 101:1418), in which a
+modulator is penalised the less, the more it counted in the first, or in the cell types of the
+section taken together: they share most of their regulation, and each alone has few cells.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +17,13 @@ from celldyn.betas.coordinate_descent import descend_path
 from celldyn.betas.gram import Gram
 from celldyn.betas.neighbours import Floats, Ints
 from celldyn.betas.sparse_group import group_codes
-from celldyn.jobs import Job, Progress
+from celldyn.jobs import Job, Progress, scaled
 
 N_PENALTIES = 14
 """Penalties of a path, from the one at which nothing is left."""
+
+LEAST_IMPORTANCE = 0.02
+"""What a modulator without any importance counts, beside the most important one's 1."""
 
 _SMALLEST = 2e-3
 _MOST_SHARE = 0.5
@@ -25,13 +33,35 @@ Linear = tuple[float, Floats]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Penalties:
+    """What a lasso is penalised by.
+
+    Parameters
+    ----------
+    groups
+        (p,) groups of the columns.
+    group_reg, l1_reg
+        λ of the groups, and the smallest l1 that is tried.
+    standardise
+        Whether penalties act on columns of variance 1.
+    """
+
+    groups: Ints
+    group_reg: float
+    l1_reg: float
+    standardise: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Chosen:
     """The penalty that was chosen, and what was held out to choose it.
 
     Parameters
     ----------
     l1
-        The penalty, on the scale of the lasso; infinite if nothing predicts better than the mean.
+        The penalty, on the scale of the lasso.
+    factor
+        (p,) what it is multiplied by, column by column.
     relaxed
         Whether the modulators that it leaves are fitted without it.
     folds
@@ -39,121 +69,175 @@ class Chosen:
         without it.
     sse
         Squared errors on all folds, each by its own such model.
+    whole
+        The model of all cells, to the accuracy of a path.
     """
 
     l1: float
+    factor: Floats
     relaxed: bool
     folds: tuple[Linear, ...]
     sse: float
+    whole: Linear
 
 
 def choose_penalty_job(
     parts: list[Gram],
-    groups: Ints,
-    group_reg: float,
-    l1_reg: float,
+    penalties: Penalties,
     *,
-    standardise: bool,
     target: int = 0,
+    importance: Floats | None = None,
 ) -> Job[Chosen]:
-    """Try a path of penalties on each fold, held out in turn.
+    """Try a path of penalties on each fold, held out in turn, plain and then adaptive.
 
     Parameters
     ----------
     parts
         The statistics of each fold.
-    groups
-        (p,) groups of the columns.
-    group_reg, l1_reg
-        λ of the groups, the same along the path, and the smallest l1 that is tried.
-    standardise
-        Whether penalties act on columns of variance 1.
+    penalties
+        The groups, and what stays the same along the path.
     target
         Which target of the Grams.
+    importance
+        (n_folds + 1, p) what `importance_job` found in all cell types together; None for none.
 
     Returns
     -------
-    The best of `N_PENALTIES` lassos and of as many relaxed ones, in which the modulators that
-    are left have their least-squares coefficients. The score of a fold comes from a model whose
-    penalty was chosen on the other folds, so that the choice flatters none.
+    The best of `N_PENALTIES` adaptive lassos and of as many relaxed ones, in which the modulators
+    that are left have their least-squares coefficients. A fold is scored by a model whose
+    penalty, and whose factors, were found on the other folds, so that the choice flatters none.
     """
+    ones = np.ones((len(parts) + 1, parts[0].n_columns))
+    plain = yield from scaled(_best_of_path_job(parts, penalties, ones, target), 0, 2)
+    mine = importance_of(parts, plain, penalties.standardise)
+    if importance is not None:
+        mine = np.maximum(mine, importance)
+    factors = 1.0 / (mine + LEAST_IMPORTANCE)
+    factors /= factors.min(axis=1, keepdims=True)
+    chosen = yield from scaled(_best_of_path_job(parts, penalties, factors, target), 1, 2)
+    return chosen
+
+
+def importance_job(pooled: list[Gram], penalties: Penalties, *, target: int = 0) -> Job[Floats]:
+    """Say how much each modulator counts in all cell types of a section together.
+
+    Parameters
+    ----------
+    pooled
+        The statistics of each fold, summed over cell types about the means of each (`pool`).
+    penalties, target
+        As in `choose_penalty_job`.
+
+    Returns
+    -------
+    (n_folds + 1, p) in 0 .. 1: from all cells, then from all but each fold.
+    """
+    ones = np.ones((len(pooled) + 1, pooled[0].n_columns))
+    plain = yield from _best_of_path_job(pooled, penalties, ones, target)
+    return importance_of(pooled, plain, penalties.standardise)
+
+
+def pool(into: list[Gram], parts: list[Gram]) -> list[Gram]:
+    """Add the statistics of one cell type's folds to those of others, about its own means."""
+    centred = [
+        Gram(g.n, np.zeros_like(g.means), np.zeros_like(g.y_means), g.XtX, g.Xty, g.yty)
+        for g in parts
+    ]
+    if not into:
+        return centred
+    return [one + other for one, other in zip(into, centred, strict=True)]
+
+
+def importance_of(parts: list[Gram], chosen: Chosen, standardise: bool) -> Floats:  # noqa: FBT001
+    """Return (n_folds + 1, p) |coefficient| · sd over the largest, in 0 .. 1."""
     whole = sum(parts[1:], start=parts[0])
-    codes, sizes = group_codes(np.asarray(groups))
-    weight = group_reg / np.sqrt(sizes)
-    penalties = _penalties(whole, l1_reg, target, standardise=standardise)
-    errors = np.full((len(parts), 2 * len(penalties)), np.inf)
-    models: list[list[Linear]] = []
-    for k, part in enumerate(parts):
-        training = whole - part
-        models.append(
-            _path_models(training, codes, weight, penalties, target, standardise=standardise)
-        )
-        errors[k, : len(models[k])] = [part.sse(*model, target) for model in models[k]]
-        yield Progress("penalties", k + 1, len(parts))
-    # What was not reached for some fold cannot be chosen.
-    others = errors.sum(axis=0) - np.where(np.isfinite(errors), errors, 0.0)
-    best_of_fold = others.argmin(axis=1)
-    at = int(errors.sum(axis=0).argmin())
-    folds = tuple(
-        models[k][min(int(best), len(models[k]) - 1)] for k, best in enumerate(best_of_fold)
-    )
-    sse = float(sum(part.sse(*fold, target) for part, fold in zip(parts, folds, strict=True)))
-    return Chosen(float(penalties[at // 2]), bool(at % 2), folds, sse)
+    scale = whole.scale if standardise else np.ones(whole.n_columns)
+    size = np.array([np.abs(model[1]) * scale for model in (chosen.whole, *chosen.folds)])
+    top = size.max(axis=1, keepdims=True)
+    share: Floats = np.divide(size, top, out=np.zeros_like(size), where=top > 0)
+    return share
 
 
 def relaxed_fit(gram: Gram, support: NDArray[np.bool_], target: int = 0) -> Linear:
     """Return the least-squares model on some columns, 0 elsewhere."""
     coef = np.zeros(gram.n_columns)
-    at = np.flatnonzero(support & (gram.scale > 0))
+    scale = gram.scale
+    at = np.flatnonzero(support & (scale > 0))
     if len(at):
-        scale = gram.scale[at]
-        G = gram.XtX[np.ix_(at, at)] / (gram.n * np.outer(scale, scale))
+        unit = scale[at]
+        G = gram.XtX[np.ix_(at, at)] / (gram.n * np.outer(unit, unit))
         G[np.diag_indices(len(at))] += _RIDGE
         try:
             factor = cho_factor(G, lower=True, check_finite=False)
         except LinAlgError:
             G[np.diag_indices(len(at))] += 1e3 * _RIDGE * len(at)
             factor = cho_factor(G, lower=True, check_finite=False)
-        right = gram.Xty[at, target] / (gram.n * scale)
-        coef[at] = cho_solve(factor, right, check_finite=False) / scale
+        right = gram.Xty[at, target] / (gram.n * unit)
+        coef[at] = cho_solve(factor, right, check_finite=False) / unit
     return float(gram.y_means[target] - gram.means @ coef), coef
 
 
-def _penalties(gram: Gram, smallest: float, target: int, *, standardise: bool) -> Floats:
+def _best_of_path_job(
+    parts: list[Gram], penalties: Penalties, factors: Floats, target: int
+) -> Job[Chosen]:
+    """Run the path of all cells and of all but each fold; choose by the errors on the folds."""
+    whole = sum(parts[1:], start=parts[0])
+    l1 = _path_of_l1(whole, penalties, factors[0], target)
+    errors = np.full((len(parts), 2 * len(l1)), np.inf)
+    models: list[list[Linear]] = []
+    for k, part in enumerate(parts):
+        yield Progress("penalties", k, len(parts) + 1)
+        found = _path_models(whole - part, penalties, l1, factors[k + 1], target)
+        models.append(found)
+        errors[k, : len(found)] = [part.sse(*model, target) for model in found]
+    at = int(errors.sum(axis=0).argmin())
+    folds, sse = [], 0.0
+    for k, part in enumerate(parts):
+        best = int(np.delete(errors, k, axis=0).sum(axis=0).argmin())
+        folds.append(models[k][min(best, len(models[k]) - 1)])
+        sse += part.sse(*folds[k], target)
+    yield Progress("penalties", len(parts), len(parts) + 1)
+    model = _path_models(whole, penalties, l1[: at // 2 + 1], factors[0], target)
+    every = model[min(at, len(model) - 1)]
+    return Chosen(float(l1[at // 2]), factors[0], bool(at % 2), tuple(folds), sse, every)
+
+
+def _path_of_l1(gram: Gram, penalties: Penalties, factor: Floats, target: int) -> Floats:
     """Return the path: from just above what leaves nothing, down to a small share of it."""
-    view = gram.standardised()[0] if standardise else gram
-    top = float(np.abs(view.Xty[:, target]).max(initial=0.0)) / gram.n
-    low = max(_SMALLEST * top, smallest)
+    view = gram.standardised()[0] if penalties.standardise else gram
+    pull = np.abs(view.Xty[:, target]) / (gram.n * factor)
+    top = float(pull.max(initial=0.0))
+    low = max(_SMALLEST * top, penalties.l1_reg)
     if not top > low:
         return np.array([max(top, low)])
     return np.geomspace(top * 1.001, low, N_PENALTIES)
 
 
 def _path_models(
-    gram: Gram, codes: Ints, weight: Floats, penalties: Floats, target: int, *, standardise: bool
+    gram: Gram, penalties: Penalties, l1: Floats, factor: Floats, target: int
 ) -> list[Linear]:
     """Return lasso and relaxed model of each penalty in turn, as far as the path leads."""
-    view, scale = gram.standardised() if standardise else (gram, gram.scale)
     power = float(gram.yty[target]) / gram.n
     if not power > 0:
-        return [(float(gram.y_means[target]), np.zeros(gram.n_columns))] * (2 * len(penalties))
+        return [(float(gram.y_means[target]), np.zeros(gram.n_columns))] * (2 * len(l1))
+    view, scale = gram.standardised() if penalties.standardise else (gram, gram.scale)
+    codes, sizes = group_codes(np.asarray(penalties.groups))
     path, reached = descend_path(
         view.XtX / gram.n,
         view.Xty[:, target] / gram.n,
         codes,
-        weight,
-        penalties,
+        penalties.group_reg / np.sqrt(sizes),
+        l1,
+        factor,
         power=power,
         most=int(_MOST_SHARE * gram.n),
     )
+    unit = np.where(scale > 0, scale, 1.0) if penalties.standardise else np.ones(len(scale))
     found: list[Linear] = []
-    unit = np.where(scale > 0, scale, 1.0) if standardise else np.ones(len(scale))
     known: dict[bytes, Linear] = {}
     for b in path[:reached]:
-        coef = b / unit
-        support = b != 0
-        key = np.packbits(support).tobytes()
+        coef, key = b / unit, np.packbits(b != 0).tobytes()
         if key not in known:
-            known[key] = relaxed_fit(gram, support, target)
+            known[key] = relaxed_fit(gram, b != 0, target)
         found += [(float(gram.y_means[target] - gram.means @ coef), coef), known[key]]
     return found

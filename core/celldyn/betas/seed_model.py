@@ -14,7 +14,7 @@ from celldyn.betas.folds import spatial_folds
 from celldyn.betas.gram import Gram, gram_job
 from celldyn.betas.inputs import Floats, Ints
 from celldyn.betas.lasso import group_lasso_job
-from celldyn.betas.penalty_path import choose_penalty_job, relaxed_fit
+from celldyn.betas.penalty_path import Penalties, choose_penalty_job
 from celldyn.jobs import Job, Progress, scaled
 
 Linear = tuple[float, Floats]
@@ -57,7 +57,14 @@ def r_squared(y: Floats, predicted: Floats) -> float:
 
 
 def seed_job(
-    X: Floats, y: Floats, groups: Ints, folds: Folds, config: ModelConfig
+    X: Floats,
+    y: Floats,
+    groups: Ints,
+    folds: Folds,
+    config: ModelConfig,
+    *,
+    parts: list[Gram] | None = None,
+    importance: Floats | None = None,
 ) -> Job[SeedFit]:
     """Fit the linear model of the config and hold out blocks of tissue to test it.
 
@@ -73,6 +80,10 @@ def seed_job(
         Positions of the blocks that are held out in turn (`folds_of`); empty for none.
     config
         `estimator`, its penalties and `penalty` are read.
+    parts
+        The statistics of each fold, where they are known (`parts_job`).
+    importance
+        As in `seed_from_grams_job`.
 
     Yields
     ------
@@ -82,15 +93,22 @@ def seed_job(
         fitted = yield from _on_rows_job(X, y, folds, config)
         return fitted
     total = _BESIDE_FOLDS + len(folds)
+    if parts is None:
+        parts = yield from scaled(parts_job(X, y, folds), 0, total)
+    job = seed_from_grams_job(parts, groups, config, importance=importance)
+    fitted = yield from scaled(job, 1, total)
+    return fitted
+
+
+def parts_job(X: Floats, y: Floats, folds: Folds) -> Job[list[Gram]]:
+    """Return the statistics of each fold; of all cells together if there are no folds."""
     parts: list[Gram] = []
     pieces = folds or [np.arange(len(y))]
     for k, rows in enumerate(pieces):
-        job = scaled(gram_job(X[rows], y[rows]), k, len(pieces))
-        part = yield from scaled(job, 0, total)
+        part = yield from scaled(gram_job(X[rows], y[rows]), k, len(pieces))
         parts.append(part)
-        yield Progress("cross products", (k + 1) / len(pieces), total)
-    fitted = yield from scaled(seed_from_grams_job(parts, groups, config), 1, total)
-    return fitted
+        yield Progress("cross products", k + 1, len(pieces))
+    return parts
 
 
 def folds_of(xy: Floats, config: ModelConfig) -> Folds:
@@ -98,8 +116,18 @@ def folds_of(xy: Floats, config: ModelConfig) -> Folds:
     return spatial_folds(xy, config.heldout_folds, config.seed)
 
 
+def penalties_of(groups: Ints, config: ModelConfig) -> Penalties:
+    """Return what the config penalises a lasso by."""
+    return Penalties(groups, config.threshold_lambda, config.l1_reg, config.standardise)
+
+
 def seed_from_grams_job(
-    parts: list[Gram], groups: Ints, config: ModelConfig, *, target: int = 0
+    parts: list[Gram],
+    groups: Ints,
+    config: ModelConfig,
+    *,
+    target: int = 0,
+    importance: Floats | None = None,
 ) -> Job[SeedFit]:
     """Fit the group lasso of one target from cross products alone.
 
@@ -113,12 +141,16 @@ def seed_from_grams_job(
         The penalties, and whether they are given or chosen, are read.
     target
         Which target of the statistics.
+    importance
+        (n_folds + 1, n_modulators) how much each modulator counts in all cell types together
+        (`importance_job`), where the penalty is chosen; None for none.
     """
     whole = sum(parts[1:], start=parts[0])
     if not (whole.scale > 0).any():
         return _intercept_only(parts, whole, target)
     if config.chooses_penalty and len(parts) > 1:
-        fitted = yield from _chosen_job(parts, whole, groups, config, target)
+        penalties = penalties_of(groups, config)
+        fitted = yield from _chosen_job(parts, whole, penalties, target, importance)
         return fitted
     total = len(parts) + 1
     intercept, coef = yield from scaled(_lasso_job(whole, groups, config, target, None), 0, total)
@@ -136,29 +168,32 @@ def seed_from_grams_job(
 
 
 def _chosen_job(
-    parts: list[Gram], whole: Gram, groups: Ints, config: ModelConfig, target: int
+    parts: list[Gram],
+    whole: Gram,
+    penalties: Penalties,
+    target: int,
+    importance: Floats | None,
 ) -> Job[SeedFit]:
     """Fit with the penalty that predicts held-out blocks best."""
-    choice = yield from scaled(
-        choose_penalty_job(
-            parts,
-            groups,
-            config.threshold_lambda,
-            config.l1_reg,
-            standardise=config.standardise,
-            target=target,
-        ),
-        0,
-        2,
-    )
+    job = choose_penalty_job(parts, penalties, target=target, importance=importance)
+    choice = yield from scaled(job, 0, 2)
     heldout = _heldout_r2(parts, whole, choice.folds, target)
     if heldout <= 0:  # no penalty predicts unseen tissue better than the mean does
         return replace(_intercept_only(parts, whole, target), l1=float("inf"))
-    penalised = config.replace(l1_reg=choice.l1)
-    job = _lasso_job(whole, groups, penalised, target, None)
-    intercept, coef = yield from scaled(job, 1, 2)
     if choice.relaxed:
-        intercept, coef = relaxed_fit(whole, coef != 0, target)
+        intercept, coef = choice.whole
+    else:
+        exact = group_lasso_job(
+            whole,
+            penalties.groups,
+            penalties.group_reg,
+            choice.l1,
+            standardise=penalties.standardise,
+            target=target,
+            start=choice.whole[1],
+            factor=choice.factor,
+        )
+        intercept, coef = yield from scaled(exact, 1, 2)
     r2 = whole.r2(intercept, coef, target)
     return SeedFit(intercept, coef, r2, heldout, choice.folds, choice.l1)
 

@@ -43,9 +43,9 @@ class SparseGroupProblem:
 
     @classmethod
     def build(
-        cls, G: Floats, c: Floats, codes: Ints, group_weight: Floats, l1_reg: float
+        cls, G: Floats, c: Floats, codes: Ints, group_weight: Floats, l1_reg: float | Floats
     ) -> SparseGroupProblem:
-        """Make the problem with one l1 penalty for all columns."""
+        """Make the problem with one l1 penalty for all columns, or (p,) of them."""
         single = np.bincount(codes, minlength=len(group_weight)) == 1
         l1 = l1_reg + np.where(single, group_weight, 0.0)[codes]
         return cls(G, c, codes, np.where(single, 0.0, group_weight), l1)

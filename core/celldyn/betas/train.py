@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,11 +11,13 @@ from numpy.typing import NDArray
 
 from celldyn.betas.config import BetasConfig, ModelConfig
 from celldyn.betas.design import Design, design_job
+from celldyn.betas.gram import Gram
 from celldyn.betas.inputs import BetasInputs, Floats, Ints, check_skipped
 from celldyn.betas.ledger import Ledger
+from celldyn.betas.penalty_path import importance_job, pool
 from celldyn.betas.preparing import prepare
 from celldyn.betas.results import BetasResult, Status
-from celldyn.betas.seed_model import SeedFit, folds_of, seed_job
+from celldyn.betas.seed_model import SeedFit, folds_of, parts_job, penalties_of, seed_job
 from celldyn.betas.stored import write_result
 from celldyn.betas.varying import varier
 from celldyn.betas.varying.cluster import Cluster, Surroundings, Varied
@@ -67,16 +70,55 @@ def fit_job(inputs: BetasInputs, config: BetasConfig) -> Job[BetasResult]:
     ledger = Ledger.of(inputs, config)
     for section, name in enumerate(inputs.sections):
         yield Progress("design", ledger.done, ledger.total, name)
-        job = design_job(inputs, config, section)
-        design = yield from scaled(job, ledger.done, ledger.total, name)
+        job = _section_job(inputs, config, section)
+        design, importance = yield from scaled(job, ledger.done, ledger.total, name)
         ledger.begin(section, design.dropped)
         around = surroundings(inputs, config, design.cells)
-        codes = inputs.cluster_codes[design.cells]
-        for cluster in np.unique(codes):
-            cells = np.flatnonzero(codes == cluster)
-            yield from _one_cluster(ledger, design, around, int(cluster), cells)
+        for cluster, cells in clusters_of(inputs, design):
+            yield from _one_cluster(ledger, design, around, cluster, cells, importance)
     result = yield from ledger.result_job(started)
     return result
+
+
+def clusters_of(inputs: BetasInputs, design: Design) -> Iterator[tuple[int, Ints]]:
+    """Yield the code of each cluster of a section and its cells' positions in the section."""
+    codes = inputs.cluster_codes[design.cells]
+    for cluster in np.unique(codes):
+        yield int(cluster), np.flatnonzero(codes == cluster)
+
+
+def _section_job(
+    inputs: BetasInputs, config: ModelConfig, section: int
+) -> Job[tuple[Design, Floats | None]]:
+    """Return the design of a section, and how much each modulator counts in all its clusters.
+
+    The latter is None where the penalty is given, or not two clusters can be held out in part.
+    """
+    design = yield from scaled(design_job(inputs, config, section), 0, 2)
+    if not config.chooses_penalty or not len(design.modulators):
+        return design, None
+    importance = yield from scaled(_importance_job(inputs, config, design), 1, 2)
+    return design, importance
+
+
+def _importance_job(
+    inputs: BetasInputs, config: ModelConfig, design: Design
+) -> Job[Floats | None]:
+    pooled: list[Gram] = []
+    n_pooled, clusters = 0, list(clusters_of(inputs, design))
+    for k, (cluster, cells) in enumerate(clusters):
+        at = design.cells[cells]
+        folds = folds_of(inputs.xy[at], config)
+        if not folds or reason_not_to_fit(inputs.clusters[cluster], inputs.y[at], config):
+            continue
+        job = parts_job(design.rows(cells), inputs.y[at], folds)
+        parts = yield from scaled(job, k, len(clusters) + 1)
+        pooled, n_pooled = pool(pooled, parts), n_pooled + 1
+    if n_pooled < 2:
+        return None
+    weighing = importance_job(pooled, penalties_of(design.modulators.groups, config))
+    importance = yield from scaled(weighing, len(clusters), len(clusters) + 1)
+    return importance
 
 
 def surroundings(inputs: BetasInputs, config: ModelConfig, cells: Ints) -> Surroundings:
@@ -90,7 +132,12 @@ def surroundings(inputs: BetasInputs, config: ModelConfig, cells: Ints) -> Surro
 
 
 def _one_cluster(
-    ledger: Ledger, design: Design, around: Surroundings, cluster: int, cells: Ints
+    ledger: Ledger,
+    design: Design,
+    around: Surroundings,
+    cluster: int,
+    cells: Ints,
+    importance: Floats | None,
 ) -> Job[None]:
     """Fit the cells of one cluster, given by their positions in the section."""
     inputs, config = ledger.inputs, ledger.config
@@ -103,7 +150,8 @@ def _one_cluster(
     seed: SeedFit | None = None
     varied: Varied | None = None
     if reason is None and len(columns):
-        job = _model_job(design, around, cluster, cells, columns, ledger)
+        known = None if importance is None else importance[:, columns]
+        job = _model_job(design, around, cluster, cells, columns, known, ledger)
         seed, varied = yield from scaled(job, ledger.done, ledger.total, label)
     fitted = ledger.add(cluster, at, columns, seed, varied, reason)
     metrics = {} if fitted.status == "skipped" else {f"r2/{label}": fitted.r2}
@@ -118,6 +166,7 @@ def _model_job(
     cluster: int,
     cells: Ints,
     columns: NDArray[np.intp],
+    importance: Floats | None,
     ledger: Ledger,
 ) -> Job[tuple[SeedFit, Varied | None]]:
     """Fit the linear model, and let its betas vary if that is asked for and it fits."""
@@ -127,13 +176,14 @@ def _model_job(
     y, xy = inputs.y[at], inputs.xy[at]
     folds = folds_of(xy, config)
     share = _SHARE_OF_SEED if config.num_epochs else 1.0
-    seed = yield from scaled(scaled(seed_job(X, y, groups, folds, config), 0, 1), 0, share)
+    job = scaled(seed_job(X, y, groups, folds, config, importance=importance), 0, 1)
+    seed = yield from scaled(job, 0, share)
     if not config.num_epochs or seed.r2 <= config.score_threshold:
         return seed, None
     label = ledger.label(cluster)
     data = Cluster(X, y, groups, xy, cells, cluster, folds, seed, around, label)
-    job = varier(config.vision_model).vary_job(data, config)
-    varied = yield from scaled(job, share, 1, label)
+    varying = varier(config.vision_model).vary_job(data, config)
+    varied = yield from scaled(varying, share, 1, label)
     return seed, varied
 
 
