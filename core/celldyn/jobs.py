@@ -121,8 +121,22 @@ class Meter:
         self._at = self._clock()
 
 
-def scaled(job: Job[T], done: float, total: float, message: str | None = None) -> Job[T]:
-    """Run a job inside another, as one unit of it, under its own message or the one given."""
+def scaled(
+    job: Job[T], done: float, total: float, message: str | None = None, *, units: float = 1.0
+) -> Job[T]:
+    """Run a job inside another, as one unit of it, under its own message or the one given.
+
+    Parameters
+    ----------
+    job
+        The job inside.
+    done, total
+        Units of the outer job that are finished, and all there are.
+    message
+        What to say instead of what the inner job says.
+    units
+        How many units the inner job is.
+    """
     with closing(job):
         while True:
             try:
@@ -131,7 +145,7 @@ def scaled(job: Job[T], done: float, total: float, message: str | None = None) -
                 result: T = end.value
                 return result
             said = step.message if message is None else message
-            at = min(done + (step.fraction or 0.0), total)
+            at = min(done + units * (step.fraction or 0.0), total)
             yield replace(step, done=at, total=total, message=said)
 
 

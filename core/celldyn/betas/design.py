@@ -14,7 +14,7 @@ from celldyn.betas.inputs import BetasInputs, Floats, Ints
 from celldyn.betas.modulators import Modulators, Pair
 from celldyn.jobs import Job, Pace, Progress, scaled
 
-_SILENT = 1e-9
+SILENT = 1e-9
 """Expression up to this sends and receives nothing."""
 
 _CONSTANT = 1e-12
@@ -89,7 +89,7 @@ def design_job(inputs: BetasInputs, config: ModelConfig, section: int) -> Job[De
     """
     cells = np.flatnonzero(inputs.section_codes == section)
     plain = np.ascontiguousarray(inputs.expression[cells])
-    heard = np.where(plain <= _SILENT, 0.0, plain)
+    heard = np.where(plain <= SILENT, 0.0, plain)
     gated = heard if inputs.active is None else heard * inputs.active[cells]
     m, xy = inputs.modulators, np.ascontiguousarray(inputs.xy[cells])
     ligands, tfl_ligands = _ligands(m.lr), _ligands(m.tfl)
@@ -153,5 +153,10 @@ def _varies(design: Design) -> Job[NDArray[np.bool_]]:
         low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
         if pace.due():
             yield Progress("design", start, n_cells)
+    return does_vary(low, high)
+
+
+def does_vary(low: Floats, high: Floats) -> NDArray[np.bool_]:
+    """Whether columns with these smallest and largest values vary by more than rounding."""
     varies: NDArray[np.bool_] = high - low > _CONSTANT * np.maximum(np.abs(high), np.abs(low))
     return varies

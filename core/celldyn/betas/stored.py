@@ -124,7 +124,7 @@ def restore(info: Mapping[str, Any], coefficients: Floats, values: Floats) -> Be
         modulators=tuple(json.loads(info["modulators"])),
         kinds=tuple(json.loads(info["kinds"])),
         values=values,
-        fits=tuple(_fit(row) for row in json.loads(info["scores"])),
+        fits=fits_of(info),
         coefficients=coefficients,
         dropped={name: tuple(gone) for name, gone in json.loads(info["dropped"]).items()},
         config=BetasConfig(**json.loads(info["config"])),
@@ -138,6 +138,11 @@ def restore(info: Mapping[str, Any], coefficients: Floats, values: Floats) -> Be
     if values.shape[1] != width or coefficients.shape != (len(result.fits), width):
         raise ValueError("shapes differ")
     return result
+
+
+def fits_of(info: Mapping[str, Any]) -> tuple[ClusterFit, ...]:
+    """Return how each cluster fared, from what `describe` described; raises as `restore` does."""
+    return tuple(_fit(row) for row in json.loads(info["scores"]))
 
 
 def _row(fit: ClusterFit) -> dict[str, Any]:

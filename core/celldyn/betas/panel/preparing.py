@@ -1,0 +1,281 @@
+"""Which genes of a tissue can be modelled, and what all of them read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celldyn.betas.grn_factory import Regulatory
+from celldyn.betas.inputs import active_features, check_skipped, codes_of, read_levels
+from celldyn.betas.modulators import Modulators
+from celldyn.betas.names import NameMap, infer_species
+from celldyn.betas.panel.config import PanelConfig
+from celldyn.betas.panel.inputs import PanelInputs, Target, Union
+from celldyn.betas.panel.pairs import LigandScores, PairTable
+from celldyn.betas.panel.proposing import propose_for_all
+from celldyn.betas.preparing import (
+    allowed_modulators,
+    lr_table_of,
+    network_of,
+    regulators_of,
+)
+from celldyn.data import coordinates, find_gene, um_per_unit
+from celldyn.data.genes import columns_of, matrix_of
+from celldyn.data.ligand_receptor import read_ligand_target
+from celldyn.errors import PriorError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+DOUBLE_BYTES = 1 << 31
+"""Expression and received signal are kept in float64 up to this size, beyond it in float32."""
+
+_GENES_AT_ONCE = 256
+_NO_PAIRS = "No ligand-receptor pair of the table has both its genes in the data set."
+
+
+def prepare_panel(
+    adata: AnnData,
+    config: PanelConfig,
+    *,
+    grn: Regulatory | None = None,
+    lr: Path | str | pd.DataFrame | None = None,
+    ligand_target: Path | str | pd.DataFrame | None = None,
+) -> PanelInputs:
+    """Find the genes that can be modelled, and read what they need; nothing is computed.
+
+    A gene that is constant, has values that are not finite, or has nothing to be modelled from is
+    left out and named in `PanelInputs.skipped`. Tables of prior knowledge are parsed once.
+
+    Parameters
+    ----------
+    adata
+        (n_obs, n_vars) with coordinates in `obsm["spatial"]`.
+    config
+        The parameters.
+    grn, lr, ligand_target
+        Objects or tables that take the place of the config's files.
+
+    Raises
+    ------
+    MissingKeyError
+        If a gene, layer or column is not in the data set.
+    PriorError
+        If a table cannot be used, or no gene is left to be modelled.
+    ConfigError
+        If nothing says what regulates a gene, or no ligand-receptor table is given.
+    DataError
+        If values that are read are missing or not finite.
+    """
+    names = NameMap(adata.var_names)
+    matrix = matrix_of(adata, config.layer)
+    clusters, sections = (
+        codes_of(adata, key) for key in (config.cluster_annot, config.section_key)
+    )
+    check_skipped(config, clusters[1])
+    species = infer_species(adata.var_names) if config.species == "auto" else config.species
+    genes, skipped = _usable(adata, config, matrix)
+    finder = _Finder(adata, config, names, species, genes, grn, lr, ligand_target)
+    found, without = _choose(config, genes, finder)
+    skipped += without
+    if not found:
+        gene, reason = skipped[0] if skipped else ("none", "the data set has no genes")
+        raise PriorError(
+            f"no gene can be modelled: of {gene} it holds that {reason}",
+            "choose other genes, or give other regulators",
+        )
+    union, columns = Union.of([modulators for _, modulators in found])
+    features = sorted({*union.features, *(gene for gene, _ in found)})
+    levels = _read(adata, names, features, config.layer, matrix)
+    return PanelInputs(
+        targets=tuple(
+            Target(
+                gene,
+                modulators,
+                at,
+                finder.proposes,
+                finder.allowed(gene, modulators, clusters[1]),
+            )
+            for (gene, modulators), at in zip(found, columns, strict=True)
+        ),
+        skipped=tuple(skipped),
+        species=species,
+        union=union,
+        xy=np.ascontiguousarray(coordinates(adata) * (um_per_unit(adata) or 1.0)),
+        features=tuple(features),
+        levels=levels,
+        active=active_features(adata, names, features),
+        cluster_codes=clusters[0],
+        clusters=clusters[1],
+        section_codes=sections[0],
+        sections=sections[1],
+        obs_names=tuple(map(str, adata.obs_names)),
+        notes=() if union.lr or not config.use_ligands else (_NO_PAIRS,),
+    )
+
+
+class _Finder:
+    """What may modulate one gene after another, from tables that are parsed once."""
+
+    def __init__(
+        self,
+        adata: AnnData,
+        config: PanelConfig,
+        names: NameMap,
+        species: str,
+        genes: Sequence[str],
+        grn: Regulatory | None,
+        lr: Path | str | pd.DataFrame | None,
+        ligand_target: Path | str | pd.DataFrame | None,
+    ) -> None:
+        self._adata, self._config = adata, config
+        self._grn = network_of(config, grn)
+        self._genes = list(genes)
+        self._proposed: dict[str, list[str]] = {}
+        self.proposes = config.propose > 0 and self._grn is None and config.regulators is None
+        self._pairs: PairTable | None = None
+        self._scores: LigandScores | None = None
+        if config.use_ligands:
+            self._read_ligands(names, species, lr, ligand_target)
+
+    def _read_ligands(
+        self,
+        names: NameMap,
+        species: str,
+        lr: Path | str | pd.DataFrame | None,
+        ligand_target: Path | str | pd.DataFrame | None,
+    ) -> None:
+        config = self._config
+        self._pairs = PairTable(
+            lr_table_of(config, lr, species),
+            names,
+            radius=config.radius,
+            contact_distance=config.contact_distance,
+            secreted=config.secreted_classes,
+        )
+        scores = config.ligand_target if ligand_target is None else ligand_target
+        if scores is not None:
+            self._scores = LigandScores(
+                read_ligand_target(scores),
+                names,
+                self._pairs.ligands,
+                cutoff=config.tf_ligand_cutoff,
+                grn=self._grn,
+                adata=self._adata,
+            )
+
+    def of(self, gene: str) -> Modulators:
+        """Return the modulators of a gene; raises PriorError if it has none."""
+        regulators = self._regulators(gene)
+        if self._pairs is None:
+            found = Modulators(regulators)
+        else:
+            lr, radii = self._pairs.of(gene)
+            tfl = self._scores.of(gene, regulators, radii) if self._scores is not None else ()
+            found = Modulators(regulators, lr, tfl, radii)
+        if not len(found):
+            raise PriorError("nothing that could modulate it is in the data set")
+        return found
+
+    def _regulators(self, gene: str) -> tuple[str, ...]:
+        config = self._config
+        if not self.proposes:
+            return regulators_of(self._adata, config, gene, self._grn)
+        if gene not in self._proposed:  # for the next ones, too, in one pass
+            at = self._genes.index(gene)
+            self._proposed |= propose_for_all(
+                self._adata,
+                self._genes[at : at + _GENES_AT_ONCE],
+                _types_in_sections(self._adata, config),
+                layer=config.layer,
+                n=config.propose,
+            )
+        extra = [find_gene(self._adata, name) for name in config.extra_regulators or ()]
+        every = dict.fromkeys((*self._proposed[gene], *extra))
+        return tuple(name for name in every if name != gene)
+
+    def allowed(
+        self, gene: str, modulators: Modulators, clusters: Sequence[str]
+    ) -> NDArray[np.bool_] | None:
+        """Return which clusters may have which modulator; None if all may have all."""
+        if not self._config.cluster_regulators:
+            return None
+        return allowed_modulators(self._adata, self._config, gene, modulators, clusters, self._grn)
+
+
+def _usable(
+    adata: AnnData,
+    config: PanelConfig,
+    matrix: Any,  # noqa: ANN401
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return the genes whose expression can be modelled, in their order, and the others."""
+    asked = config.genes if config.genes is not None else list(map(str, adata.var_names))
+    genes = (
+        list(dict.fromkeys(find_gene(adata, name) for name in asked)) if config.genes else asked
+    )
+    kept, dispersion, skipped = [], [], []
+    for gene, values in _values_of(adata, genes, matrix):
+        if not np.isfinite(values).all():
+            skipped.append((gene, "its expression has values that are not finite"))
+        elif not np.ptp(values):
+            skipped.append((gene, "its expression is the same in every cell"))
+        else:
+            kept.append(gene)
+            dispersion.append(values.var() / max(abs(values.mean()), 1e-12))
+    if config.order == "variable":
+        kept = [kept[i] for i in np.argsort(-np.array(dispersion), kind="stable")]
+    return kept, skipped
+
+
+def _values_of(
+    adata: AnnData,
+    genes: list[str],
+    matrix: Any,  # noqa: ANN401
+) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    places = adata.var_names.get_indexer(genes)
+    for start in range(0, len(genes), _GENES_AT_ONCE):
+        block = columns_of(matrix, places[start : start + _GENES_AT_ONCE])
+        yield from zip(genes[start : start + _GENES_AT_ONCE], block.T, strict=True)
+
+
+def _choose(
+    config: PanelConfig, genes: list[str], finder: _Finder
+) -> tuple[list[tuple[str, Modulators]], list[tuple[str, str]]]:
+    """Return the targets with their modulators, as many as are wanted, and those without any."""
+    ranks = config.order in ("quick", "regulated")
+    found: list[tuple[str, Modulators]] = []
+    skipped: list[tuple[str, str]] = []
+    for gene in genes:
+        if not ranks and len(found) == config.max_genes:
+            break
+        try:
+            found.append((gene, finder.of(gene)))
+        except PriorError as error:
+            skipped.append((gene, error.problem))
+    if config.order == "quick":
+        found.sort(key=lambda item: len(item[1]))
+    elif config.order == "regulated":
+        found.sort(key=lambda item: -len(item[1].regulators))
+    return found[: config.max_genes], skipped
+
+
+def _types_in_sections(adata: AnnData, config: PanelConfig) -> NDArray[np.intp]:
+    codes, names = codes_of(adata, config.cluster_annot)
+    return codes_of(adata, config.section_key)[0] * len(names) + codes
+
+
+def _read(
+    adata: AnnData,
+    names: NameMap,
+    features: list[str],
+    layer: str | None,
+    matrix: Any,  # noqa: ANN401
+) -> NDArray[np.floating]:
+    levels = read_levels(adata, names, features, layer)
+    exact = np.dtype(matrix.dtype) == np.float32 or np.dtype(matrix.dtype).itemsize < 4
+    return levels.astype(np.float32) if exact or levels.nbytes > DOUBLE_BYTES else levels
