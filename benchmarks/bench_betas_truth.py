@@ -198,35 +198,32 @@ def peer_fits(peer: PeerResult, adata: ad.AnnData, epochs: int) -> Iterator[Fits
     yield from (seed, network)
 
 
-def report(rows: list[tuple[Fits, dict[str, float]]], peers: dict[str, dict[str, float]]) -> None:
-    """Print the table; a figure that is worse than the peer's is marked."""
-    print(f"{'':28s}" + "".join(f"{c.title:>{c.width}s} " for c in COLUMNS))
-    for fits, values in rows:
-        if fits.failure:
-            print(f"{fits.name:28s}  {fits.failure}")
-            continue
-        line, worse = "", []
-        for column in COLUMNS:
-            value = values[column.title]
-            mark = " "
-            if not fits.name.startswith("SpaceTravLR") and is_worse(column, value, fits, peers):
-                mark, _ = "!", worse.append(column.title)
-            text = "-" if np.isnan(value) else f"{value:.{column.digits}f}"
-            line += f"{text:>{column.width}s}{mark}"
-        print(f"{fits.name:28s}{line}" + (f"  worse: {', '.join(worse)}" if worse else ""))
+def report(fits: Fits, values: dict[str, float], peers: dict[str, dict[str, float]]) -> None:
+    """Print one line of the table; a figure that is worse than the peer's is marked.
+
+    `peers` holds the values of the peer's models, "seed" and "network".
+    """
+    if fits.failure:
+        print(f"{fits.name:28s}  {fits.failure}", flush=True)
+        return
+    line, worse = "", []
+    for column in COLUMNS:
+        value = values[column.title]
+        text = "-" if np.isnan(value) else f"{value:.{column.digits}f}"
+        beside = [fits.beside] if column.title == "CPU s" else list(peers)
+        theirs = [peers[model][column.title] for model in beside if model in peers]
+        is_worse = column.distance(value) > min(map(column.distance, theirs), default=np.inf)
+        if is_worse:
+            worse.append(column.title)
+        line += f"{text:>{column.width}s}{'!' if is_worse else ' '}"
+    told = f"  worse: {', '.join(worse)}" if worse else ""
+    print(f"{fits.name:28s}{line}{told}", flush=True)
 
 
-def is_worse(column: Column, value: float, fits: Fits, peers: dict[str, dict[str, float]]) -> bool:
-    beside = [fits.beside] if column.title == "CPU s" else list(peers)
-    known = [peers[name][column.title] for name in beside if name in peers]
-    known = [theirs for theirs in known if np.isfinite(theirs)]
-    return bool(known) and column.distance(value) > min(map(column.distance, known))
-
-
-def report_targets(rows: list[tuple[Fits, dict[str, float]]], adata: ad.AnnData) -> None:
+def report_targets(fitted: list[Fits], adata: ad.AnnData) -> None:
     """Print the correlation within cell types by target."""
     table = {}
-    for fits, _ in rows:
+    for fits in fitted:
         found = pd.DataFrame(within_types(fits, adata), columns=["gene", "r"])
         if not fits.failure and len(found):
             table[fits.name] = found.groupby("gene")["r"].mean()
@@ -256,19 +253,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, threadpool_limits(limits=1):
         files = write_tissue(Path(name), n_cells)
         adata = ad.read_h5ad(files.adata)
+        print(
+            f"{n_cells} cells, {', '.join(genes)}; networks: {given.epochs} epochs, {PIXELS} "
+            f"pixels; R² of the truth itself {ceiling(adata):.3f}"
+        )
         peer = None if given.no_peer else fit_peer(adata, files, genes, given.epochs, given.keep)
-        fit_mode(MODES[0], adata, files, genes[:1], given.epochs)  # compiles what is compiled
+        print(f"{'':28s}" + "".join(f"{c.title:>{c.width}s} " for c in COLUMNS), flush=True)
         fitted = [] if peer is None else list(peer_fits(peer, adata, given.epochs))
-        fitted += [fit_mode(mode, adata, files, genes, given.epochs) for mode in modes]
-    rows = [(fits, {} if fits.failure else measure(fits, adata)) for fits in fitted]
-    peers = {f.beside: values for f, values in rows if f.name.startswith("SpaceTravLR")}
-    print(
-        f"{n_cells} cells, {', '.join(genes)}; networks: {given.epochs} epochs, {PIXELS} pixels; "
-        f"R² of the truth itself {ceiling(adata):.3f}"
-    )
-    report(rows, peers)
+        peers = {fits.beside: measure(fits, adata) for fits in fitted}
+        for fits in fitted:
+            report(fits, peers[fits.beside], {})
+        fit_mode(MODES[0], adata, files, genes[:1], given.epochs)  # compiles what is compiled
+        for mode in modes:
+            fits = fit_mode(mode, adata, files, genes, given.epochs)
+            report(fits, {} if fits.failure else measure(fits, adata), peers)
+            fitted.append(fits)
     print(LEGEND)
-    report_targets(rows, adata)
+    report_targets(fitted, adata)
     if peer is not None:
         shared = ", ".join(f"{stage} {s:.2f} s" for stage, s in peer.seconds.items())
         print(f"shared by the peer's genes: {shared}; peak {peer.peak_gb:.1f} GB")
