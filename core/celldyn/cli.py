@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from celldyn import __version__
 from celldyn.cli_arguments import add_config_arguments, given_parameters
+from celldyn.cli_panel import add_panel
 from celldyn.cli_parts import add_output, say
 from celldyn.cli_simulate import add_simulate
 from celldyn.errors import CelldynError
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"celldyn {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_betas(commands)
+    add_panel(commands)
     add_simulate(commands)
     demo = commands.add_parser("demo", help="fit a sample tissue whose truth is known")
     demo.set_defaults(command=_demo)

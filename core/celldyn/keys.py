@@ -98,6 +98,18 @@ BETAS_INFO = Key(
     "betas",
     "in uns['celldyn']: columns, scores, held-out scores and config of one target gene",
 )
+BETAS_STORE = Key(
+    "uns",
+    "betas_store",
+    "betas",
+    "in uns['celldyn']: the panel's zarr folder, as seen from the folder of the file",
+)
+BETAS_R2 = Key(
+    "var", "betas_r2", "betas", "(n_vars,) training R² of a panel, mean over cells; NaN if absent"
+)
+BETAS_HELDOUT_R2 = Key(
+    "var", "betas_heldout_r2", "betas", "(n_vars,) R² on held-out blocks, mean over cells"
+)
 BETAS_DELTA = Key(
     "layers",
     "betas_delta_{name}",
@@ -164,6 +176,9 @@ TABLE: tuple[Key, ...] = (
     UNSPLICED,
     BETAS,
     BETAS_INFO,
+    BETAS_STORE,
+    BETAS_R2,
+    BETAS_HELDOUT_R2,
     BETAS_DELTA,
     BETAS_SHIFT,
     BETAS_TRANSITIONS,

@@ -73,7 +73,8 @@ def read_result(adata: AnnData, gene: str) -> BetasResult:
     name = keys.BETAS_INFO(gene=gene)
     home = adata.uns.get(keys.CELLDYN.name, {})
     if keys.BETAS(gene=gene) not in adata.obsm or name not in home:
-        fitted = sorted(key[len("betas_") :] for key in home if key.startswith("betas_"))
+        held = [key for key in home if key.startswith("betas_") and key != keys.BETAS_STORE.name]
+        fitted = sorted(key.removeprefix("betas_") for key in held)
         known = f"it has those of {', '.join(fitted)}" if fitted else "it has none"
         raise MissingKeyError(f"the data set has no betas of {gene} ({known})", "fit them first")
     values = np.asarray(adata.obsm[keys.BETAS(gene=gene)], np.float64)

@@ -9,8 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from celldyn.betas.panel.betadata import import_betadata
     from celldyn.betas.panel.config import PanelConfig
+    from celldyn.betas.panel.export import export_betadata, export_betadata_job
+    from celldyn.betas.panel.fitting import fit_panel
     from celldyn.betas.panel.inputs import PanelInputs
+    from celldyn.betas.panel.linked import find_store, write_panel
     from celldyn.betas.panel.preparing import prepare_panel
     from celldyn.betas.panel.store import BetaStore
     from celldyn.betas.panel.train import PanelResult, panel_job
@@ -20,8 +24,14 @@ _HOME = {
     "PanelConfig": "config",
     "PanelInputs": "inputs",
     "PanelResult": "train",
+    "export_betadata": "export",
+    "export_betadata_job": "export",
+    "find_store": "linked",
+    "fit_panel": "fitting",
+    "import_betadata": "betadata",
     "panel_job": "train",
     "prepare_panel": "preparing",
+    "write_panel": "linked",
 }
 
 __all__ = [
@@ -29,8 +39,14 @@ __all__ = [
     "PanelConfig",
     "PanelInputs",
     "PanelResult",
+    "export_betadata",
+    "export_betadata_job",
+    "find_store",
+    "fit_panel",
+    "import_betadata",
     "panel_job",
     "prepare_panel",
+    "write_panel",
 ]
 
 
