@@ -9,8 +9,11 @@ import pytest
 from betas_tissue import PAIRS, config, estimator, tissue
 
 from celldyn.betas import SpatialCellularProgramsEstimator, fit_job, prepare
+from celldyn.betas.seed_model import SeedFit
 from celldyn.betas.varying.basis import BROAD, FINE, LEVEL, NICHE, Basis
-from celldyn.betas.varying.evidence import evidence_job
+from celldyn.betas.varying.cluster import Cluster, Surroundings
+from celldyn.betas.varying.evidence import Moments, evidence_job
+from celldyn.betas.varying.gates import Carriers, Layout, together
 from celldyn.jobs import run
 
 SIDE = 600.0
@@ -99,13 +102,13 @@ def test_same_seed_same_betas_and_twice_asked_the_same():
 def test_neighbours_can_be_what_betas_follow():
     """The regulator acts only where type b is rare; place as such says nothing."""
     rng = np.random.default_rng(1)
-    adata, _ = varying(1200, seed=1)
+    adata, _ = varying(2000, seed=1)
     x, y = adata.obsm["spatial"].T
     patches = np.sin(x / 25) * np.sin(y / 25) > 0  # far finer than any wave that is tried
-    kind = np.where(rng.random(1200) < np.where(patches, 0.85, 0.15), "b", "a")
+    kind = np.where(rng.random(2000) < np.where(patches, 0.85, 0.15), "b", "a")
     adata.obs["type"] = pd.Categorical(kind)
     share = np.where(patches, 0.2, 1.8)
-    adata.X[:, 0] = 1 + share * adata.X[:, 1] - adata.X[:, 2] + 0.5 * rng.normal(size=1200)
+    adata.X[:, 0] = 1 + share * adata.X[:, 1] - adata.X[:, 2] + 0.5 * rng.normal(size=2000)
     model = model_of(adata, cluster_annot="type", radius=30)
     model.fit(num_epochs=1, vision_model="smooth", pbar=False)
     beta = model.get_betas()["beta_Tf1"]
@@ -179,7 +182,7 @@ def grid(side=40):
 def test_waves_are_orthonormal_longest_first():
     xy = np.vstack([[0, 0], [300, 200], grid() * [300, 200]])
     counts = np.zeros((len(xy), 2))
-    basis = Basis.over(xy, counts, np.arange(len(xy)), 12)
+    basis = Basis.over(xy, counts, 12)
     assert list(basis.kinds) == [LEVEL] + [BROAD] * 4 + [FINE] * 8
     values = basis.at(grid() * [300, 200], counts[2:])
     np.testing.assert_allclose(values.T @ values / len(values), np.eye(13), atol=1e-9)
@@ -193,14 +196,12 @@ def test_waves_are_orthonormal_longest_first():
 def test_counts_are_standardised_and_never_extrapolated():
     xy, counts = grid(), np.random.default_rng(0).poisson(5, (1600, 3)).astype(float)
     counts[:, 1] = 4.0  # says nothing
-    cells = np.arange(0, 1600, 2)
-    basis = Basis.over(xy, counts, cells, 0)
+    basis = Basis.over(xy, counts, 0)
     assert list(basis.kinds) == [LEVEL, NICHE, NICHE]
-    values = basis.at(xy[cells], counts[cells])[:, 1:]
+    values = basis.at(xy, counts)[:, 1:]
     inside = np.abs(values).max(axis=1) < 3
-    standard = (counts[cells][:, [0, 2]] - counts[cells][:, [0, 2]].mean(0)) / counts[cells][
-        :, [0, 2]
-    ].std(0)
+    shown = counts[:, [0, 2]]
+    standard = (shown - shown.mean(axis=0)) / shown.std(axis=0)
     np.testing.assert_allclose(values[inside], standard[inside])
     crowd = basis.at(xy[:1], np.full((1, 3), 1000.0))
     np.testing.assert_array_equal(crowd[0, 1:], [3.0, 3.0])
@@ -212,7 +213,7 @@ def test_evidence_finds_noise_and_penalties():
     groups = np.repeat([0, 1, 2], 20)
     w = np.concatenate([0.5 * rng.normal(size=20), np.zeros(20), 0.1 * rng.normal(size=20)])
     r = Z @ w + 0.7 * rng.normal(size=800)
-    found = run(evidence_job(Z, r, groups, 3, n_updates=60), bar=False)
+    found = run(evidence_job(Moments.of(Z, r), groups, 3, n_updates=60), bar=False)
     assert found.noise**-0.5 == pytest.approx(0.7, rel=0.05)
     assert found.precision[0] ** -0.5 == pytest.approx(0.5, rel=0.35)
     assert found.precision[2] ** -0.5 == pytest.approx(0.1, rel=0.5)
@@ -231,6 +232,88 @@ def test_evidence_begins_where_another_ended():
     Z = rng.normal(size=(300, 20))
     r = Z[:, :3].sum(axis=1) + rng.normal(size=300)
     groups = np.zeros(20, int)
-    long = run(evidence_job(Z, r, groups, 1, n_updates=200), bar=False)
-    warm = run(evidence_job(Z, r, groups, 1, start=long, n_updates=1), bar=False)
+    long = run(evidence_job(Moments.of(Z, r), groups, 1, n_updates=200), bar=False)
+    warm = run(evidence_job(Moments.of(Z, r), groups, 1, start=long, n_updates=1), bar=False)
     np.testing.assert_allclose(warm.weights, long.weights, atol=0.02)
+
+
+def gates_of(n_clusters=3, seed=0):
+    """Clusters of one section with linear models of their own, and all columns written out."""
+    rng = np.random.default_rng(seed)
+    n = 120
+    xy, types = rng.uniform(0, 100, (n * n_clusters, 2)), np.repeat(np.arange(n_clusters), n)
+    around = Surroundings(xy, types, n_clusters, 20.0)
+    clusters = []
+    for k in range(n_clusters):
+        cells = np.flatnonzero(types == k)
+        X = rng.gamma(2, 1, (n, 4))
+        y = X @ rng.normal(size=4) + rng.normal(size=n) + k
+        at = [np.arange(0, 60), np.arange(60, 120)]
+        models = [(rng.normal(), rng.normal(size=4)) for _ in range(3)]
+        fit = SeedFit(*models[0], 0.5, 0.4, tuple(models[1:]))
+        clusters.append(Cluster(X, y, np.ones(4, int), xy[cells], cells, k, at, fit, around))
+    basis = Basis.over(xy, around.counts, 7)
+    layout = Layout(basis, np.array([0, 2, 3]), n_clusters)
+    return clusters, layout, [Carriers.of(each, layout) for each in clusters]
+
+
+@pytest.mark.parametrize("fold", [None, 0, 1])
+def test_moments_are_those_of_the_columns_written_out(fold):
+    clusters, layout, carriers = gates_of()
+    rows, left = [], []
+    size, n_shared = 2 * len(layout.broad), layout.n_shared
+    for k, each in enumerate(clusters):
+        kept = np.arange(120) if fold is None else each.folds[1 - fold]
+        intercept, coef = (
+            (each.seed.intercept, each.seed.coef) if fold is None else each.seed.fold_linear[fold]
+        )
+        values = layout.basis.at(each.xy, each.around.counts[each.cells])
+        r = each.y - intercept - each.X @ coef
+        noise = np.sqrt(np.mean(r[kept] ** 2))
+        own = each.X[:, layout.own] * coef[layout.own]
+        parts = np.column_stack((np.full(120, each.y.std()), own.sum(axis=1), own)) / noise
+        shared = np.einsum("ir,ij->irj", parts, values)
+        whole = np.zeros((120, n_shared + 3 * size))
+        whole[:, :n_shared] = shared.reshape(120, -1)
+        alone = shared[:, :2][:, :, layout.broad].reshape(120, -1)
+        whole[:, n_shared + k * size : n_shared + (k + 1) * size] = alone
+        rows.append(whole[kept])
+        left.append(r[kept] / noise)
+    expected = Moments.of(np.vstack(rows), np.concatenate(left))
+    found = together(carriers, fold)
+    np.testing.assert_allclose(found.gram, expected.gram, rtol=1e-8, atol=1e-7)
+    np.testing.assert_allclose(found.cross, expected.cross, rtol=1e-8, atol=1e-7)
+    assert found.power == pytest.approx(expected.power)
+    assert found.n == expected.n
+    assert len(layout.groups) == len(found.cross)
+
+
+def test_betas_are_the_linear_ones_times_their_gates():
+    clusters, layout, carriers = gates_of()
+    weights = np.random.default_rng(5).normal(size=len(layout.groups))
+    here = layout.weights_of(weights, 1)
+    betas = carriers[1].betas(here, None)
+    seed, values = clusters[1].seed, carriers[1].values
+    gate = values @ here.T
+    np.testing.assert_allclose(betas[:, 0], seed.intercept + clusters[1].y.std() * gate[:, 0])
+    np.testing.assert_allclose(betas[:, 3], seed.coef[2] * (1 + gate[:, 1] + gate[:, 3]))
+    np.testing.assert_allclose(betas[:, 2], seed.coef[1])  # has no gate
+    alone = len(layout.groups) - layout.n_shared
+    assert alone == 3 * 2 * len(layout.broad)
+    shared = layout.weights_of(np.r_[weights[: layout.n_shared], np.zeros(alone)], 1)
+    np.testing.assert_array_equal(shared[2:], here[2:])
+    assert np.abs(shared[:2] - here[:2]).max() > 0
+
+
+def test_cell_types_share_what_a_place_does():
+    """A cell type of few cells follows the gate that the others show."""
+    adata, gate = varying(1500)
+    adata.obs["type"] = pd.Categorical(np.where(np.arange(1500) % 12, "many", "few"))
+    few = (adata.obs["type"] == "few").to_numpy()
+    whole = model_of(adata, cluster_annot="type")
+    whole.fit(num_epochs=1, vision_model="smooth", pbar=False)
+    alone = fitted(adata[few].copy())
+    lent = np.corrcoef(whole.get_betas()["beta_Tf1"][few], gate[few])[0, 1]
+    own = np.corrcoef(alone.get_betas()["beta_Tf1"], gate[few])[0, 1]
+    assert lent > 0.97
+    assert lent > own

@@ -49,6 +49,19 @@ class SeedFit:
     fold_linear: tuple[Linear, ...] = ()
     l1: float = float("nan")
 
+    def over(self, columns: Ints, n_columns: int) -> SeedFit:
+        """Return the same model over more modulators, with 0 for those that it was not given."""
+        if len(columns) == n_columns:
+            return self
+
+        def spread(coef: Floats) -> Floats:
+            whole = np.zeros(n_columns)
+            whole[columns] = coef
+            return whole
+
+        folds = tuple((intercept, spread(coef)) for intercept, coef in self.fold_linear)
+        return replace(self, coef=spread(self.coef), fold_linear=folds)
+
 
 def r_squared(y: Floats, predicted: Floats) -> float:
     """Return the share of the variance that is explained; 0 where there is none to explain."""

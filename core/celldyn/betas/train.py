@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,10 +17,10 @@ from celldyn.betas.inputs import BetasInputs, Floats, Ints, check_skipped
 from celldyn.betas.ledger import Ledger
 from celldyn.betas.penalty_path import importance_job, pool
 from celldyn.betas.preparing import prepare
-from celldyn.betas.results import BetasResult, Status
+from celldyn.betas.results import BetasResult, ClusterFit, Status
 from celldyn.betas.seed_model import SeedFit, folds_of, parts_job, penalties_of, seed_job
 from celldyn.betas.stored import write_result
-from celldyn.betas.varying import varier
+from celldyn.betas.varying import vary_section_job
 from celldyn.betas.varying.cluster import Cluster, Surroundings, Varied
 from celldyn.jobs import Job, Progress, run, scaled
 
@@ -73,9 +74,7 @@ def fit_job(inputs: BetasInputs, config: BetasConfig) -> Job[BetasResult]:
         job = _section_job(inputs, config, section)
         design, importance = yield from scaled(job, ledger.done, ledger.total, name)
         ledger.begin(section, design.dropped)
-        around = surroundings(inputs, config, design.cells)
-        for cluster, cells in clusters_of(inputs, design):
-            yield from _one_cluster(ledger, design, around, cluster, cells, importance)
+        yield from _clusters_job(ledger, design, importance)
     result = yield from ledger.result_job(started)
     return result
 
@@ -131,60 +130,92 @@ def surroundings(inputs: BetasInputs, config: ModelConfig, cells: Ints) -> Surro
     )
 
 
-def _one_cluster(
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fit:
+    """A cluster with its linear model, or why it has none; `at` are its cells in the data set."""
+
+    cluster: int
+    at: Ints
+    data: Cluster | None
+    reason: Status | None
+
+
+def _clusters_job(ledger: Ledger, design: Design, importance: Floats | None) -> Job[None]:
+    """Fit the clusters of a section: first their linear models, then what varies."""
+    config = ledger.config
+    clusters = list(clusters_of(ledger.inputs, design))
+    linear = len(clusters) * (_SHARE_OF_SEED if config.num_epochs else 1.0)
+    job = _linear_models_job(ledger, design, clusters, importance)
+    fits = yield from scaled(job, ledger.done, ledger.total, units=linear)
+    vary = [fit.data for fit in fits if fit.data is not None and may_vary(fit.data.seed, config)]
+    varied: list[Varied] = []
+    if vary:
+        varying = vary_section_job(vary, config)
+        rest = len(clusters) - linear
+        varied = yield from scaled(varying, ledger.done + linear, ledger.total, units=rest)
+    of_code = {data.code: one for data, one in zip(vary, varied, strict=True)}
+    columns, end = np.arange(len(design.modulators)), ledger.done + len(clusters)
+    for fit in fits:
+        seed = None if fit.data is None else fit.data.seed
+        label = ledger.label(fit.cluster)
+        kept = ledger.add(fit.cluster, fit.at, columns, seed, of_code.get(fit.cluster), fit.reason)
+        yield Progress("model", end, ledger.total, label, metrics_of(kept, label))
+
+
+def may_vary(seed: SeedFit, config: ModelConfig) -> bool:
+    """Whether betas are to vary in a cluster with this linear model."""
+    return config.num_epochs > 0 and seed.r2 > config.score_threshold
+
+
+def metrics_of(fit: ClusterFit, label: str) -> dict[str, float]:
+    """Return the scores of a cluster as a job tells them."""
+    scores = {f"r2/{label}": fit.r2, f"heldout/{label}": fit.heldout_r2}
+    return {name: score for name, score in scores.items() if np.isfinite(score)}
+
+
+def _linear_models_job(
+    ledger: Ledger,
+    design: Design,
+    clusters: list[tuple[int, Ints]],
+    importance: Floats | None,
+) -> Job[list[_Fit]]:
+    """Fit the linear model of each cluster of a section."""
+    inputs, config = ledger.inputs, ledger.config
+    around = surroundings(inputs, config, design.cells)
+    fits = []
+    for k, (cluster, cells) in enumerate(clusters):
+        label = ledger.label(cluster)
+        yield Progress("linear model", k, len(clusters), label)
+        at = design.cells[cells]
+        reason = reason_not_to_fit(inputs.clusters[cluster], inputs.y[at], config)
+        columns = _columns(inputs, design, cluster)
+        data: Cluster | None = None
+        if reason is None and len(columns):
+            job = _linear_job(ledger, design, around, cluster, cells, columns, importance)
+            data = yield from scaled(job, k, len(clusters), label)
+        fits.append(_Fit(cluster, at, data, reason))
+    return fits
+
+
+def _linear_job(
     ledger: Ledger,
     design: Design,
     around: Surroundings,
     cluster: int,
     cells: Ints,
+    columns: Ints,
     importance: Floats | None,
-) -> Job[None]:
-    """Fit the cells of one cluster, given by their positions in the section."""
-    inputs, config = ledger.inputs, ledger.config
-    label = ledger.label(cluster)
-    yield Progress("linear model", ledger.done, ledger.total, label)
-    at = design.cells[cells]
-    y = inputs.y[at]
-    reason = reason_not_to_fit(inputs.clusters[cluster], y, config)
-    columns = _columns(inputs, design, cluster)
-    seed: SeedFit | None = None
-    varied: Varied | None = None
-    if reason is None and len(columns):
-        known = None if importance is None else importance[:, columns]
-        job = _model_job(design, around, cluster, cells, columns, known, ledger)
-        seed, varied = yield from scaled(job, ledger.done, ledger.total, label)
-    fitted = ledger.add(cluster, at, columns, seed, varied, reason)
-    metrics = {} if fitted.status == "skipped" else {f"r2/{label}": fitted.r2}
-    if np.isfinite(fitted.heldout_r2):
-        metrics[f"heldout/{label}"] = fitted.heldout_r2
-    yield Progress("linear model", ledger.done, ledger.total, label, metrics)
-
-
-def _model_job(
-    design: Design,
-    around: Surroundings,
-    cluster: int,
-    cells: Ints,
-    columns: NDArray[np.intp],
-    importance: Floats | None,
-    ledger: Ledger,
-) -> Job[tuple[SeedFit, Varied | None]]:
-    """Fit the linear model, and let its betas vary if that is asked for and it fits."""
+) -> Job[Cluster]:
+    """Fit the linear model of a cluster on the columns that it may have."""
     inputs, config = ledger.inputs, ledger.config
     at = design.cells[cells]
-    X, groups = design.rows(cells)[:, columns], design.modulators.groups[columns]
-    y, xy = inputs.y[at], inputs.xy[at]
+    X, groups, y, xy = design.rows(cells), design.modulators.groups, inputs.y[at], inputs.xy[at]
     folds = folds_of(xy, config)
-    share = _SHARE_OF_SEED if config.num_epochs else 1.0
-    job = scaled(seed_job(X, y, groups, folds, config, importance=importance), 0, 1)
-    seed = yield from scaled(job, 0, share)
-    if not config.num_epochs or seed.r2 <= config.score_threshold:
-        return seed, None
+    known = None if importance is None else importance[:, columns]
+    seed = yield from seed_job(X[:, columns], y, groups[columns], folds, config, importance=known)
+    seed = seed.over(columns, X.shape[1])
     label = ledger.label(cluster)
-    data = Cluster(X, y, groups, xy, cells, cluster, folds, seed, around, label)
-    varying = varier(config.vision_model).vary_job(data, config)
-    varied = yield from scaled(varying, share, 1, label)
-    return seed, varied
+    return Cluster(X, y, groups, xy, cells, cluster, folds, seed, around, label)
 
 
 def _columns(inputs: BetasInputs, design: Design, cluster: int) -> NDArray[np.intp]:

@@ -15,7 +15,8 @@ from celldyn.betas.panel.inputs import Target
 from celldyn.betas.panel.record import GeneRecord
 from celldyn.betas.panel.seeds import Seed
 from celldyn.betas.seed_model import folds_of
-from celldyn.betas.varying import varier
+from celldyn.betas.train import may_vary
+from celldyn.betas.varying import vary_section_job
 from celldyn.betas.varying.cluster import Cluster, Surroundings, Varied
 from celldyn.jobs import Job, Progress, scaled
 
@@ -61,17 +62,27 @@ def gene_job(
     settings = config.of_gene(target.gene, proposed)
     ledger = Ledger.of(inputs.of_target(target), settings)
     names = np.array(target.modulators.names, dtype=object)
-    begun = -1
-    for k, ((section, cluster, cells), seed) in enumerate(zip(inputs.fits, seeds, strict=True)):
-        if section != begun:
-            gone = ~design.varies[section][target.columns]
-            ledger.begin(section, tuple(names[gone]))
-            begun = section
-        varied: Varied | None = None
-        if seed.fit is not None and config.num_epochs and seed.fit.r2 > config.score_threshold:
-            job = _varied_job(design, config, target, seed, around, k)
-            varied = yield from scaled(job, k, len(seeds))
-        ledger.add(cluster, cells, seed.columns, seed.fit, varied, seed.reason)
+    for section in range(len(inputs.sections)):
+        varying = np.flatnonzero(design.varies[section][target.columns])
+        fits = [k for k, fit in enumerate(inputs.fits) if fit[0] == section]
+        gone = np.delete(np.arange(len(names)), varying)
+        ledger.begin(section, tuple(names[gone]))
+        data = {
+            k: _cluster(design, config, target, seeds[k], around, k, varying)
+            for k in fits
+            if (fit := seeds[k].fit) is not None and may_vary(fit, config)
+        }
+        varied: list[Varied] = []
+        if data:
+            yield Progress(config.vision_model, fits[0], len(seeds), inputs.sections[section])
+            job = vary_section_job(list(data.values()), config)
+            varied = yield from scaled(job, fits[0], len(seeds), units=len(fits))
+        of_fit = dict(zip(data, varied, strict=True))
+        for k in fits:
+            _, cluster, cells = inputs.fits[k]
+            # What varies is over all modulators that vary in the section.
+            columns = np.arange(len(varying)) if k in of_fit else seeds[k].columns
+            ledger.add(cluster, cells, columns, seeds[k].fit, of_fit.get(k), seeds[k].reason)
     if not ledger.varied:
         return GeneRecord(ledger.compact(started), digest)
     whole = yield from ledger.result_job(started)
@@ -79,33 +90,29 @@ def gene_job(
     return GeneRecord(replace(whole, values=whole.values[:0]), digest, dense)
 
 
-def _varied_job(
+def _cluster(
     design: PanelDesign,
     config: PanelConfig,
     target: Target,
     seed: Seed,
     around: list[Surroundings],
     k: int,
-) -> Job[Varied]:
-    """Let the betas of one section and cluster vary."""
+    varying: NDArray[np.intp],
+) -> Cluster:
+    """Return one section's cluster with its linear model, over all modulators that vary there."""
     inputs = design.inputs
     section, cluster, cells = inputs.fits[k]
-    own = np.flatnonzero(design.varies[section][target.columns])[seed.columns]
     assert seed.fit is not None
-    label = inputs.label(section, cluster)
-    yield Progress(config.vision_model, 0, 1, label)
     here = np.flatnonzero(inputs.section_codes == section)
-    data = Cluster(
-        X=design.rows(cells, target.columns[own]),
+    return Cluster(
+        X=design.rows(cells, target.columns[varying]),
         y=inputs.levels[cells, inputs.place[target.gene]].astype(np.float64),
-        groups=target.modulators.groups[own],
+        groups=target.modulators.groups[varying],
         xy=inputs.xy[cells],
         cells=np.searchsorted(here, cells),
         code=cluster,
         folds=folds_of(inputs.xy[cells], config),
-        seed=seed.fit,
+        seed=seed.fit.over(seed.columns, len(varying)),
         around=around[section],
-        label=label,
+        label=inputs.label(section, cluster),
     )
-    varied = yield from varier(config.vision_model).vary_job(data, config)
-    return varied

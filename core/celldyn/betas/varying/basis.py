@@ -43,7 +43,7 @@ class Basis:
     spreads: Floats
 
     @classmethod
-    def over(cls, xy: Floats, counts: Floats, cells: Ints, n_waves: int) -> Basis:
+    def over(cls, xy: Floats, counts: Floats, n_waves: int) -> Basis:
         """Return the basis of a section.
 
         Parameters
@@ -52,16 +52,14 @@ class Basis:
             (n_section, 2) all its cells: they span the box.
         counts
             (n_section, n_types) neighbours of each type.
-        cells
-            Positions of the cluster's cells: means and spreads are theirs.
         n_waves
             How many waves, at most.
         """
         low, size = xy.min(axis=0), np.ptp(xy, axis=0)
         size = np.where(size > 0, size, 1.0)
-        spreads = counts[cells].std(axis=0)
+        spreads = counts.std(axis=0)
         spreads = np.where(spreads > 1e-9, spreads, 0.0)
-        return cls(low, size, _longest_waves(size, n_waves), counts[cells].mean(axis=0), spreads)
+        return cls(low, size, _longest_waves(size, n_waves), counts.mean(axis=0), spreads)
 
     @property
     def kinds(self) -> Ints:

@@ -40,9 +40,33 @@ class Evidence:
     weights: Floats
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """What a regression needs to know of its rows.
+
+    Parameters
+    ----------
+    gram, cross
+        (p, p) Z'Z and (p,) Z'r.
+    power
+        r'r.
+    n
+        Number of rows.
+    """
+
+    gram: Floats
+    cross: Floats
+    power: float
+    n: int
+
+    @classmethod
+    def of(cls, Z: Floats, r: Floats) -> Moments:
+        """Return the moments of (n, p) columns and an (n,) target."""
+        return cls(Z.T @ Z, Z.T @ r, float(r @ r), len(r))
+
+
 def evidence_job(
-    Z: Floats,
-    r: Floats,
+    moments: Moments,
     groups: Ints,
     n_groups: int,
     *,
@@ -57,10 +81,9 @@ def evidence_job(
 
     Parameters
     ----------
-    Z
-        (n, p) columns, on such a scale that coefficients of order 1 are sensible.
-    r
-        (n,) target of variance about 1.
+    moments
+        Of the columns, on such a scale that coefficients of order 1 are sensible, and of a target
+        of variance about 1.
     groups
         (p,) group of each column, 0 .. n_groups − 1.
     n_groups
@@ -75,7 +98,7 @@ def evidence_job(
     DataError
         If values are not finite.
     """
-    gram, cross, power = Z.T @ Z, Z.T @ r, float(r @ r)
+    gram, cross, power = moments.gram, moments.cross, moments.power
     if not np.isfinite(cross).all():
         raise DataError("the design has values that are not finite", "mend them")
     alpha = np.full(n_groups, _FIRST_PRECISION) if start is None else start.precision
@@ -90,7 +113,7 @@ def evidence_job(
         squares = np.bincount(groups, weights**2, minlength=n_groups).astype(float)
         new_alpha = _precision(known, squares)
         sse = power - 2 * weights @ cross + weights @ (gram @ weights)
-        new_beta = max(len(r) - known.sum(), 1.0) / max(sse, _LEAST * power, _LEAST)
+        new_beta = max(moments.n - known.sum(), 1.0) / max(sse, _LEAST * power, _LEAST)
         moved = max(_moved(new_alpha, alpha), abs(np.log(new_beta / beta)))
         alpha, beta = new_alpha, float(new_beta)
         if moved < _SETTLED:

@@ -1,13 +1,14 @@
 """Betas as smooth functions of place and neighbourhood, in closed form.
 
-b_k(s) = a_k (1 + g(s) + h_k(s)): the linear model's coefficient a_k, a gate g that all modulators
-share, and for the strongest a gate h_k of their own; the intercept varies too. Gates are sums of
-the waves and neighbour counts of `basis`, with ridge penalties at their evidence maximum.
+Gates on the coefficients of the linear models (`gates`), sums of waves over the tissue and of
+neighbour counts (`basis`), are fitted to all cell types of a section at once, with ridge
+penalties at their evidence maximum (`evidence`). What a place or a neighbourhood does to
+regulation is taken to be much the same in all cell types, unless the data say otherwise.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,101 +16,70 @@ from numpy.typing import NDArray
 from celldyn.betas.config import ModelConfig
 from celldyn.betas.inputs import Floats, Ints
 from celldyn.betas.results import Tensors
-from celldyn.betas.seed_model import Linear, r_squared
-from celldyn.betas.varying.basis import BROAD, LEVEL, Basis
+from celldyn.betas.seed_model import r_squared
+from celldyn.betas.varying.basis import Basis
 from celldyn.betas.varying.cluster import Cluster, Surroundings, Varied
 from celldyn.betas.varying.evidence import N_UPDATES, Evidence, evidence_job
+from celldyn.betas.varying.gates import N_GROUPS, Carriers, Layout, gated, together
 from celldyn.jobs import Job, Progress, scaled
 
-MOST_OWN = 12
+MOST_OWN = 10
 """Modulators that may have a gate of their own."""
 
-MOST_COLUMNS = 480
-"""Columns of the regression, which decide its cost: some 10 ms an update."""
+MOST_COLUMNS = 500
+"""Columns of the regression, which decide its cost: some 20 ms an update."""
 
 _OWN_SHARE = 1e-3
-_N_GROUPS = 10
 _FOLD_UPDATES = 2
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Gates:
-    """The columns of the regression: what varies (intercept, all together, some), how (basis)."""
-
-    basis: Basis
-    values: Floats
-    own: NDArray[np.intp]
-
-    @property
-    def groups(self) -> Ints:
-        """(n_columns,) which penalty each column shares."""
-        kinds = self.basis.kinds
-        role = np.repeat([0, 1, 2], [1, 1, len(self.own)])
-        group = 1 + 3 * role[:, None] + (kinds[None] - BROAD)
-        return np.where(kinds[None] == LEVEL, 0, group).ravel()
-
-    def columns(self, X: Floats, linear: Linear, unit: float, rows: Ints) -> Floats:
-        """Return the (n_rows, n_columns) regressors of the residuals of a linear model."""
-        _, coef = linear
-        parts = X[np.ix_(rows, self.own)] * coef[self.own]
-        carrier = np.column_stack((np.full(len(rows), unit), X[rows] @ coef, parts)) / unit
-        return (carrier[:, :, None] * self.values[rows][:, None, :]).reshape(len(rows), -1)
-
-    def betas(self, values: Floats, linear: Linear, unit: float, weights: Floats) -> Floats:
-        """Return the (n_cells, 1 + n_modulators) betas where the basis has these values."""
-        intercept, coef = linear
-        gate = values @ weights.reshape(-1, values.shape[1]).T
-        betas = np.empty((len(values), 1 + len(coef)))
-        betas[:, 0] = intercept + unit * gate[:, 0]
-        betas[:, 1:] = coef * (1.0 + gate[:, 1:2])
-        betas[:, 1 + self.own] += gate[:, 2:] * coef[self.own]
-        return betas
+_CELLS_PER_WAVE = 8
 
 
 def vary_job(cluster: Cluster, config: ModelConfig) -> Job[Varied]:
-    """Let the betas of a cluster follow place and neighbourhood as far as that is borne out.
+    """Let the betas of one cluster vary; see `vary_section_job`."""
+    varied = yield from vary_section_job([cluster], config)
+    return varied[0]
 
-    With held-out blocks, the smooth field is kept unless it predicts them worse than the linear
-    model does, by more than a standard error over the blocks; then the linear model's betas are
-    returned.
+
+def vary_section_job(clusters: Sequence[Cluster], config: ModelConfig) -> Job[list[Varied]]:
+    """Let the betas of a section's clusters follow place and neighbourhood together.
+
+    With held-out blocks, a cluster keeps its smooth betas unless they predict its blocks worse
+    than its linear model does, by more than a standard error over the blocks; else, and where
+    cells are too few for blocks, it keeps the linear model's.
+
+    Parameters
+    ----------
+    clusters
+        Of one section, each with its linear model.
+    config
+        `max_basis` and `heldout_folds` are read.
 
     Yields
     ------
-    Progress over the field and one field per fold.
+    Progress over the cross products, the field, and one field per fold.
+
+    Returns
+    -------
+    One `Varied` per cluster, in their order.
     """
-    seed, y = cluster.seed, cluster.y
-    linear = (seed.intercept, seed.coef)
-    constant = np.concatenate(([seed.intercept], seed.coef))
-    plain = Varied(np.tile(constant, (len(y), 1)), seed.r2, seed.heldout_r2)
-    unit = float(y.std())
-    if not unit > 0 or not seed.coef.any():
+    plain = [_plain(cluster) for cluster in clusters]
+    fit = [k for k, each in enumerate(clusters) if _may_vary(each, config)]
+    if not fit:
         return plain
-    gates = _gates(cluster, config)
-    every = np.arange(len(y))
-    job = _fit_job(gates, cluster, linear, unit, every, None)
-    found = yield from scaled(job, 0, 1 + len(cluster.folds))
-    heldout = float("nan")
-    if cluster.folds:
-        scoring = _heldout_job(gates, cluster, unit, found)
-        ours, theirs = yield from scaled(scoring, 1, 1 + len(cluster.folds))
-        worse = ours - theirs
-        if worse.mean() > worse.std(ddof=1) / np.sqrt(len(worse)):
-            return plain
-        heldout = 1.0 - float(ours.sum()) / float(np.sum((y - y.mean()) ** 2))
-    betas = gates.betas(gates.values, linear, unit, found.weights)
-    state = {
-        **gates.basis.state(),
-        "own": gates.own.astype(np.int64),
-        "weights": found.weights,
-        "linear": constant,
-        "unit": np.array([unit]),
-    }
-    return Varied(betas, r_squared(y, _predicted(betas, cluster.X)), heldout, (), state)
-
-
-def _predicted(betas: Floats, X: Floats) -> Floats:
-    prediction: Floats = betas[:, 0] + np.einsum("ij,ij->i", betas[:, 1:], X)
-    return prediction
+    n_folds = len(clusters[fit[0]].folds)
+    total = 2 + n_folds
+    carriers = yield from scaled(_carriers_job([clusters[k] for k in fit], config), 0, total)
+    found = yield from scaled(_field_job(carriers, None, None), 1, total)
+    worse = np.zeros((len(fit), n_folds, 2))
+    for fold in range(n_folds):
+        without = yield from scaled(_field_job(carriers, fold, found), 2 + fold, total)
+        for k, each in enumerate(carriers):
+            worse[k, fold] = _errors(each, each.layout.weights_of(without.weights, k), fold)
+    for k, (place, each) in enumerate(zip(fit, carriers, strict=True)):
+        ours, theirs = worse[k].T
+        if not n_folds or _no_worse(ours, theirs):
+            plain[place] = _varied(each, each.layout.weights_of(found.weights, k), ours)
+    return plain
 
 
 def apply_varied(
@@ -127,56 +97,105 @@ def apply_varied(
     neighbourhood alone.
     """
     del row, code, config
-    basis = Basis.from_state(state)
-    values = basis.at(xy, around.counts[cells])
-    gates = _Gates(basis, values, np.asarray(state["own"], np.intp))
-    constant = np.asarray(state["linear"], np.float64)
-    linear = (float(constant[0]), constant[1:])
-    return gates.betas(values, linear, float(state["unit"][0]), np.asarray(state["weights"]))
+    values = Basis.from_state(state).at(xy, around.counts[cells])
+    linear = np.asarray(state["linear"], np.float64)
+    return gated(
+        values,
+        (float(linear[0]), linear[1:]),
+        float(state["spread"][0]),
+        np.asarray(state["own"], np.intp),
+        np.asarray(state["weights"], np.float64),
+    )
 
 
-def _gates(cluster: Cluster, config: ModelConfig) -> _Gates:
-    strength = np.abs(cluster.seed.coef) * cluster.X.std(axis=0)
+def _may_vary(cluster: Cluster, config: ModelConfig) -> bool:
+    tested = bool(cluster.folds) or config.heldout_folds == 0
+    return tested and bool(cluster.seed.coef.any()) and float(cluster.y.std()) > 0
+
+
+def _plain(cluster: Cluster) -> Varied:
+    row = np.concatenate(([cluster.seed.intercept], cluster.seed.coef))
+    betas = np.tile(row, (len(cluster.y), 1))
+    return Varied(betas, cluster.seed.r2, cluster.seed.heldout_r2)
+
+
+def _carriers_job(clusters: list[Cluster], config: ModelConfig) -> Job[list[Carriers]]:
+    """Lay out the columns and sum their cross products, cluster by cluster."""
+    layout = _layout(clusters, config)
+    carriers = []
+    for k, cluster in enumerate(clusters):
+        yield Progress("smooth field", k, len(clusters))
+        carriers.append(Carriers.of(cluster, layout))
+    return carriers
+
+
+def _layout(clusters: list[Cluster], config: ModelConfig) -> Layout:
+    """Choose the modulators with gates of their own, and as many waves as there is room for."""
+    strength = np.zeros(clusters[0].X.shape[1])
+    for each in clusters:
+        strength += len(each.y) * np.abs(each.seed.coef) * each.X.std(axis=0) / each.y.std()
     order = np.argsort(-strength, kind="stable")[:MOST_OWN]
     own = np.sort(order[strength[order] > _OWN_SHARE * strength.max()])
-    around = cluster.around
-    n_waves = min(config.max_basis, MOST_COLUMNS // (len(own) + 2), len(cluster.y) // 4)
-    basis = Basis.over(around.xy, around.counts, cluster.cells, max(n_waves, 0))
-    return _Gates(basis, basis.at(cluster.xy, around.counts[cluster.cells]), own)
+    around = clusters[0].around
+    n_cells, n_roles = sum(len(each.y) for each in clusters), 2 + len(own)
+    n_niche = int((around.counts.std(axis=0) > 0).sum())
+    # A wave costs a column in each shared gate, and 3 in 10 two more in each cluster's own.
+    each_alone = 2 * len(clusters) if len(clusters) > 1 else 0
+    room = MOST_COLUMNS - n_roles * (1 + n_niche) - each_alone * n_niche
+    n_waves = int(room / (n_roles + 0.35 * each_alone))
+    if n_waves < config.max_basis // 2:  # too many clusters for gates of their own
+        each_alone = 0
+        n_waves = int((MOST_COLUMNS - n_roles * (1 + n_niche)) / n_roles)
+    n_waves = max(min(n_waves, config.max_basis, n_cells // _CELLS_PER_WAVE), 0)
+    basis = Basis.over(around.xy, around.counts, n_waves)
+    return Layout(basis, own, len(clusters) if each_alone else 0)
 
 
-def _fit_job(
-    gates: _Gates,
-    cluster: Cluster,
-    linear: Linear,
-    unit: float,
-    rows: Ints,
-    start: Evidence | None,
+def _field_job(
+    carriers: list[Carriers], fold: int | None, start: Evidence | None
 ) -> Job[Evidence]:
-    """Fit the gates to what a linear model leaves over in some cells."""
-    yield Progress("smooth field", 0, 1)
-    Z = gates.columns(cluster.X, linear, unit, rows)
-    left = (cluster.y[rows] - linear[0] - cluster.X[rows] @ linear[1]) / unit
+    """Fit the gates on all cells, or on all but a fold."""
+    yield Progress("smooth field", 0, 2)
+    moments = together(carriers, fold)
+    yield Progress("smooth field", 1, 2)
+    groups = carriers[0].layout.groups
     n_updates = N_UPDATES if start is None else _FOLD_UPDATES
-    found = yield from evidence_job(
-        Z, left, gates.groups, _N_GROUPS, start=start, n_updates=n_updates
-    )
+    job = evidence_job(moments, groups, N_GROUPS, start=start, n_updates=n_updates)
+    found = yield from scaled(job, 1, 2)
     return found
 
 
-def _heldout_job(
-    gates: _Gates, cluster: Cluster, unit: float, found: Evidence
-) -> Job[tuple[Floats, Floats]]:
-    """Return the squared errors on each fold of a field without it, and of the linear model."""
-    n_folds = len(cluster.folds)
-    ours, theirs = np.empty(n_folds), np.empty(n_folds)
-    for k, fold in enumerate(cluster.folds):
-        linear = cluster.seed.fold_linear[k]
-        kept = np.setdiff1d(np.arange(len(cluster.y)), fold)
-        job = _fit_job(gates, cluster, linear, unit, kept, found)
-        without = yield from scaled(job, k, n_folds)
-        X, y = cluster.X[fold], cluster.y[fold]
-        betas = gates.betas(gates.values[fold], linear, unit, without.weights)
-        ours[k] = np.sum((y - _predicted(betas, X)) ** 2)
-        theirs[k] = np.sum((y - linear[0] - X @ linear[1]) ** 2)
-    return ours, theirs
+def _errors(each: Carriers, weights: Floats, fold: int) -> tuple[float, float]:
+    """Return the squared errors on a fold of the smooth and of the linear model without it."""
+    rows = each.cluster.folds[fold]
+    X, y = each.cluster.X[rows], each.cluster.y[rows]
+    intercept, coef = each.cluster.seed.fold_linear[fold]
+    ours = y - _predicted(each.betas(weights, fold, rows), X)
+    theirs = y - intercept - X @ coef
+    return float(ours @ ours), float(theirs @ theirs)
+
+
+def _no_worse(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> bool:
+    worse = ours - theirs
+    return bool(worse.mean() <= worse.std(ddof=1) / np.sqrt(len(worse)))
+
+
+def _varied(each: Carriers, weights: Floats, errors: Floats) -> Varied:
+    cluster = each.cluster
+    betas = each.betas(weights, None)
+    total = float(np.sum((cluster.y - cluster.y.mean()) ** 2))
+    heldout = 1.0 - float(errors.sum()) / total if len(errors) else float("nan")
+    state = {
+        **each.layout.basis.state(),
+        "own": each.layout.own.astype(np.int64),
+        "weights": weights,
+        "linear": np.concatenate(([cluster.seed.intercept], cluster.seed.coef)),
+        "spread": np.array([each.spread]),
+    }
+    r2 = r_squared(cluster.y, _predicted(betas, cluster.X))
+    return Varied(betas, r2, heldout, (), state)
+
+
+def _predicted(betas: Floats, X: Floats) -> Floats:
+    prediction: Floats = betas[:, 0] + np.einsum("ij,ij->i", betas[:, 1:], X)
+    return prediction
