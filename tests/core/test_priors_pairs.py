@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -13,8 +14,8 @@ from celldyn.data.ligand_receptor import (
     SECRETED,
     explode_complexes,
     read_ligand_receptors,
-    read_ligand_target,
 )
+from celldyn.data.ligand_target import read_ligand_target
 from celldyn.errors import ConfigError, PriorError, UnavailableError
 
 # --- ligand-receptor -----------------------------------------------------------------------------
@@ -138,3 +139,57 @@ def test_names_of_complexes_need_all_their_parts():
     assert names.find("a1_c") is None
     assert names.find("x_y") == "x_y"
     assert names.parts("x_y") == ["x_y"]
+
+
+LONG = pd.DataFrame(
+    {
+        "from": ["L1", "L1", "L2", "L1", "NA"],
+        "to": ["T1", "T2", "T1", "T1", "T2"],
+        "score": [0.1, 0.2, 0.3, 0.05, 0.4],
+    }
+)
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "table"])
+def test_ligand_target_pairs_row_by_row(tmp_path, ending):
+    path = tmp_path / f"scores.{ending}"
+    if ending == "parquet":
+        LONG.to_parquet(path)
+    else:
+        LONG.to_csv(path, sep="\t" if ending == "tsv" else ",", index=False)
+    scores = read_ligand_target(LONG if ending == "table" else path)
+    assert scores.loc["T1"].to_dict() == {"L1": 0.1, "L2": 0.3, "NA": 0.0}
+    assert scores.loc["T2"].to_dict() == {"L1": 0.2, "L2": 0.0, "NA": 0.4}
+
+
+def test_a_matrix_with_genes_called_as_headings_stays_a_matrix():
+    scores = pd.DataFrame({"from": [0.1], "to": [0.2], "score": [0.3]}, index=["T1"])
+    pd.testing.assert_frame_equal(read_ligand_target(scores), scores)
+
+
+def test_a_pair_without_a_number_is_named():
+    with pytest.raises(PriorError, match="'much' in row 2"):
+        read_ligand_target(LONG.assign(score=["0.1", "much", "0", "0", "0"]))
+
+
+def test_ligand_target_scores_from_npz(tmp_path):
+    path = tmp_path / "scores.npz"
+    np.savez(path, weights=[[1, 2], [3, 4], [5, 6]], genes=["a", "b", "c"], ligands=["L", "M"])
+    scores = read_ligand_target(path)
+    assert scores.loc["c"].to_dict() == {"L": 5.0, "M": 6.0}
+    assert scores.to_numpy().dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ({"weights": np.eye(2), "genes": ["a", "b"]}, "holds weights, genes"),
+        ({"weights": np.eye(2), "genes": ["a"], "ligands": ["L", "M"]}, "shape"),
+        ({"weights": np.array([[object()]]), "genes": ["a"], "ligands": ["L"]}, "objects"),
+    ],
+)
+def test_ligand_target_npz_that_cannot_be_used(tmp_path, arrays, says):
+    path = tmp_path / "scores.npz"
+    np.savez(path, **arrays)
+    with pytest.raises(PriorError, match=says):
+        read_ligand_target(path)

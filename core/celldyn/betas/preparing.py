@@ -17,11 +17,8 @@ from celldyn.betas.modulators import Modulators, choose_lr_pairs, choose_tfl_pai
 from celldyn.betas.names import NameMap, infer_species
 from celldyn.data import find_gene
 from celldyn.data.genes import matrix_of
-from celldyn.data.ligand_receptor import (
-    explode_complexes,
-    read_ligand_receptors,
-    read_ligand_target,
-)
+from celldyn.data.ligand_receptor import explode_complexes, read_ligand_receptors
+from celldyn.data.ligand_target import read_ligand_target
 from celldyn.errors import ConfigError, PriorError
 
 if TYPE_CHECKING:

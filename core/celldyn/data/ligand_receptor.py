@@ -1,10 +1,10 @@
-"""Ligand-receptor pairs, from a table or from liana, and ligand-target scores."""
+"""Ligand-receptor pairs, from a table or from liana."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from celldyn.data.prior_tables import called, clean_names, read_table, rename_columns
 from celldyn.errors import ConfigError, PriorError, UnavailableError
@@ -115,35 +115,3 @@ def explode_complexes(
         pairs = pairs.assign(**{column: pairs[column].str.split("_")}).explode(column)
         pairs = pairs[pairs[column] != ""]
     return pairs.reset_index(drop=True)
-
-
-def read_ligand_target(source: Path | str | pd.DataFrame) -> pd.DataFrame:
-    """Read a matrix of ligand-target scores in NicheNet's layout.
-
-    Parameters
-    ----------
-    source
-        A CSV, TSV or Parquet file, or a table: target genes in rows, ligands in columns.
-
-    Raises
-    ------
-    PriorError
-        If it is a pickle, no table, or not all numbers.
-    """
-    import pandas as pd
-
-    what = "ligand-target"
-    given = isinstance(source, pd.DataFrame)
-    matrix: Any = source if given else read_table(source, what, index=True)  # type: ignore[arg-type]
-    if not given and isinstance(matrix.index, pd.RangeIndex):
-        matrix = matrix.set_index(matrix.columns[0])
-    wrong = [str(name) for name, kind in matrix.dtypes.items() if kind.kind not in "fiu"]
-    if wrong or matrix.empty:
-        where = f"column {wrong[0]} is not all numbers" if wrong else "it has no columns"
-        raise PriorError(
-            f"the {what} table cannot be used: {where}",
-            "give one row per target gene, one column per ligand, and numbers between",
-        )
-    matrix = matrix.set_axis(matrix.index.astype(str), axis=0)
-    scores: pd.DataFrame = matrix.set_axis(matrix.columns.astype(str), axis=1).astype(float)
-    return scores

@@ -25,7 +25,7 @@ from celldyn.betas.preparing import (
 )
 from celldyn.data import coordinates, find_gene, um_per_unit
 from celldyn.data.genes import columns_of, matrix_of
-from celldyn.data.ligand_receptor import read_ligand_target
+from celldyn.data.ligand_target import read_ligand_target
 from celldyn.errors import PriorError
 
 if TYPE_CHECKING:
