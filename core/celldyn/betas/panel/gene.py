@@ -14,7 +14,7 @@ from celldyn.betas.panel.design import PanelDesign
 from celldyn.betas.panel.inputs import Target
 from celldyn.betas.panel.record import GeneRecord
 from celldyn.betas.panel.seeds import Seed
-from celldyn.betas.seed_model import folds_of
+from celldyn.betas.seed_model import SeedFit, folds_of
 from celldyn.betas.train import may_vary
 from celldyn.betas.varying import vary_section_job
 from celldyn.betas.varying.cluster import Cluster, Surroundings, Varied
@@ -63,26 +63,18 @@ def gene_job(
     ledger = Ledger.of(inputs.of_target(target), settings)
     names = np.array(target.modulators.names, dtype=object)
     for section in range(len(inputs.sections)):
-        varying = np.flatnonzero(design.varies[section][target.columns])
-        fits = [k for k, fit in enumerate(inputs.fits) if fit[0] == section]
-        gone = np.delete(np.arange(len(names)), varying)
-        ledger.begin(section, tuple(names[gone]))
-        data = {
-            k: _cluster(design, config, target, seeds[k], around, k, varying)
-            for k in fits
-            if (fit := seeds[k].fit) is not None and may_vary(fit, config)
-        }
-        varied: list[Varied] = []
-        if data:
-            yield Progress(config.vision_model, fits[0], len(seeds), inputs.sections[section])
-            job = vary_section_job(list(data.values()), config)
-            varied = yield from scaled(job, fits[0], len(seeds), units=len(fits))
-        of_fit = dict(zip(data, varied, strict=True))
-        for k in fits:
+        varies = design.varies[section][target.columns]
+        ledger.begin(section, tuple(names[~varies]))
+        mine = [k for k, fit in enumerate(inputs.fits) if fit[0] == section]
+        of_code: dict[int, Varied] = {}
+        if config.num_epochs:
+            job = _varied_job(design, config, target, [(k, seeds[k]) for k in mine], around)
+            of_code = yield from scaled(job, section, len(inputs.sections))
+        columns = np.arange(np.count_nonzero(varies))
+        for k in mine:
             _, cluster, cells = inputs.fits[k]
-            # What varies is over all modulators that vary in the section.
-            columns = np.arange(len(varying)) if k in of_fit else seeds[k].columns
-            ledger.add(cluster, cells, columns, seeds[k].fit, of_fit.get(k), seeds[k].reason)
+            seed = seeds[k]
+            ledger.add(cluster, cells, columns, seed.fit, of_code.get(cluster), seed.reason)
     if not ledger.varied:
         return GeneRecord(ledger.compact(started), digest)
     whole = yield from ledger.result_job(started)
@@ -90,29 +82,48 @@ def gene_job(
     return GeneRecord(replace(whole, values=whole.values[:0]), digest, dense)
 
 
+def _varied_job(
+    design: PanelDesign,
+    config: PanelConfig,
+    target: Target,
+    seeds: list[tuple[int, Seed]],
+    around: list[Surroundings],
+) -> Job[dict[int, Varied]]:
+    """Let the betas of a section's clusters vary; returns those that do, by their code."""
+    clusters = []
+    for k, seed in seeds:
+        if seed.fit is not None and may_vary(seed.fit, config):
+            clusters.append(_cluster(design, config, target, seed.fit, around, k))
+            yield Progress(config.vision_model, 0, 1, clusters[-1].label)
+    if not clusters:
+        return {}
+    varied = yield from vary_section_job(clusters, config)
+    return {data.code: one for data, one in zip(clusters, varied, strict=True)}
+
+
 def _cluster(
     design: PanelDesign,
     config: PanelConfig,
     target: Target,
-    seed: Seed,
+    seed: SeedFit,
     around: list[Surroundings],
     k: int,
-    varying: NDArray[np.intp],
 ) -> Cluster:
-    """Return one section's cluster with its linear model, over all modulators that vary there."""
+    """Return the cells of one section and cluster over all modulators that vary there."""
     inputs = design.inputs
     section, cluster, cells = inputs.fits[k]
-    assert seed.fit is not None
+    varying = np.flatnonzero(design.varies[section][target.columns])
     here = np.flatnonzero(inputs.section_codes == section)
+    xy = inputs.xy[cells]
     return Cluster(
         X=design.rows(cells, target.columns[varying]),
         y=inputs.levels[cells, inputs.place[target.gene]].astype(np.float64),
         groups=target.modulators.groups[varying],
-        xy=inputs.xy[cells],
+        xy=xy,
         cells=np.searchsorted(here, cells),
         code=cluster,
-        folds=folds_of(inputs.xy[cells], config),
-        seed=seed.fit.over(seed.columns, len(varying)),
+        folds=folds_of(xy, config),
+        seed=seed,
         around=around[section],
         label=inputs.label(section, cluster),
     )

@@ -11,7 +11,7 @@ from celldyn.betas.inputs import Floats, Ints
 from celldyn.betas.panel.config import PanelConfig
 from celldyn.betas.panel.design import PanelDesign
 from celldyn.betas.panel.inputs import Target
-from celldyn.betas.penalty_path import importance_job, pool
+from celldyn.betas.partial_pooling import Lent, lent_job, pool
 from celldyn.betas.results import Status
 from celldyn.betas.seed_model import (
     Folds,
@@ -33,15 +33,12 @@ class Seed:
 
     Parameters
     ----------
-    columns
-        Which of the gene's columns that vary in the section it has.
     fit
-        The model; None if there is none.
+        The model, over the gene's modulators that vary in the section; None if there is none.
     reason
         Why the cluster is not modelled.
     """
 
-    columns: Ints
     fit: SeedFit | None
     reason: Status | None
 
@@ -127,11 +124,11 @@ def seeds_job(
     n_clusters = len(statistics.clusters)
     total = float(1 + n_clusters)
     yield Progress("linear model", 0, total, target.gene)
-    importance = yield from scaled(fits.importance_job(), 0, total, target.gene)
+    lent = yield from scaled(fits.lent_job(), 0, total, target.gene)
     seeds: list[Seed] = []
     for k in range(n_clusters):
         label = design.inputs.label(statistics.section, statistics.clusters[k][0])
-        job = scaled(fits.one_job(k, importance), 1 + k, total, f"{target.gene}: {label}")
+        job = scaled(fits.one_job(k, lent), 1 + k, total, f"{target.gene}: {label}")
         seed = yield from job
         seeds.append(seed)
     return seeds
@@ -182,8 +179,8 @@ class _Fits:
         name = self.design.inputs.clusters[cluster]
         return reason_not_to_fit(name, self.y[cells], self.config)
 
-    def importance_job(self) -> Job[Floats | None]:
-        """Say how much each modulator counts in all clusters; None where that is not asked."""
+    def lent_job(self) -> Job[Lent | None]:
+        """Say what all clusters know together; None where that is not asked."""
         if not self.config.chooses_penalty or not len(self.varying):
             return None
         pooled: list[Gram] = []
@@ -193,11 +190,11 @@ class _Fits:
                 pooled, n_pooled = pool(pooled, self.parts[k]), n_pooled + 1
         if n_pooled < 2:  # as one gene alone is fitted
             return None
-        job = importance_job(pooled, penalties_of(self.groups, self.config))
-        importance = yield from job
-        return importance
+        job = lent_job(pooled, penalties_of(self.groups, self.config))
+        lent = yield from job
+        return lent
 
-    def one_job(self, k: int, importance: Floats | None) -> Job[Seed]:
+    def one_job(self, k: int, lent: Lent | None) -> Job[Seed]:
         """Fit one cluster."""
         cluster, cells = self.statistics.clusters[k]
         columns = np.arange(len(self.varying))
@@ -205,17 +202,17 @@ class _Fits:
             columns = np.flatnonzero(self.target.allowed[cluster, self.varying])
         reason = self.reason(k)
         if reason is not None or not len(columns):
-            return Seed(columns, None, reason)
+            return Seed(None, reason)
         groups, config = self.groups[columns], self.config
         job: Job[SeedFit]
         if self.parts[k]:
             parts = self.parts[k]
             if len(columns) < len(self.varying):
                 parts = [part.select(columns) for part in parts]
-            known = None if importance is None else importance[:, columns]
-            job = seed_from_grams_job(parts, groups, config, importance=known)
+            known = None if lent is None else lent.select(columns)
+            job = seed_from_grams_job(parts, groups, config, lent=known)
         else:
             X = self.design.rows(cells, self.target.columns[self.varying[columns]])
             job = seed_job(X, self.y[cells], groups, self.statistics.folds[k], config)
         fit = yield from job
-        return Seed(columns, fit, None)
+        return Seed(fit.over(columns, len(self.varying)), None)
