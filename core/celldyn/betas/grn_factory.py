@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from celldyn.betas.names import NameMap
 from celldyn.data.grn import read_grn
@@ -14,6 +17,9 @@ from celldyn.errors import ConfigError, PriorError
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
+
+
+_Spellings: TypeAlias = tuple[NDArray[Any], NDArray[Any]]
 
 
 class Regulatory(Protocol):
@@ -64,7 +70,7 @@ class RegulatoryFactory:
         self.alpha = alpha
         self.links = read_grn(source)
         self._rows = self.links.groupby("target", sort=False).indices
-        self._known: tuple[Any, NameMap] | None = None
+        self._known: tuple[Any, NameMap, _Spellings | None] | None = None
 
     @cached_property
     def _targets(self) -> dict[str, list[str]]:
@@ -87,8 +93,14 @@ class RegulatoryFactory:
         alpha
             Largest p (exclusive) of a link; the factory's by default.
         """
-        links = self._links_of(adata, gene, alpha)
-        return sorted(set(links["source"]) - {gene})
+        spellings = self._sources_in(adata)
+        for targets in ([gene], self._targets.get(gene.casefold(), [])):
+            rows = self._significant_rows(targets, alpha)
+            for sources in spellings:
+                found = set(sources[rows].tolist()) - {None}
+                if found:
+                    return sorted(found - {gene})
+        return []
 
     def get_cluster_regulators(
         self, adata: AnnData, gene: str, alpha: float | None = None
@@ -122,15 +134,40 @@ class RegulatoryFactory:
         )
 
     def _significant(self, targets: list[str], alpha: float | None) -> pd.DataFrame:
-        rows = [row for target in targets for row in self._rows.get(target, ())]
-        links = self.links.iloc[rows]
-        if "p" not in links:
-            return links
-        return links[~(links["p"] >= (self.alpha if alpha is None else alpha))]
+        return self.links.iloc[self._significant_rows(targets, alpha)]
+
+    def _significant_rows(self, targets: list[str], alpha: float | None) -> NDArray[np.intp]:
+        held = [self._rows[target] for target in targets if target in self._rows]
+        rows = np.concatenate([np.empty(0, np.intp), *held]).astype(np.intp)
+        if self._p is None:
+            return rows
+        return rows[~(self._p[rows] >= (self.alpha if alpha is None else alpha))]
+
+    @cached_property
+    def _p(self) -> NDArray[np.float64] | None:
+        return self.links["p"].to_numpy(np.float64) if "p" in self.links else None
 
     def _names_of(self, adata: AnnData) -> NameMap:
         """Return the data set's names; kept, since one fit asks for hundreds of genes."""
         index = adata.var_names
         if self._known is None or self._known[0] is not index:
-            self._known = (index, NameMap(index))
+            self._known = (index, NameMap(index), None)
         return self._known[1]
+
+    def _sources_in(self, adata: AnnData) -> _Spellings:
+        """Return the source of each link as the data set spells it, exactly and case-free.
+
+        It is None where the data set lacks the gene.
+        """
+        names = self._names_of(adata)
+        assert self._known is not None
+        if self._known[2] is None:
+            codes, unique = self.links["source"].factorize()
+            spelt = [
+                np.array([names.find(str(name), case_free=free) for name in unique], dtype=object)
+                for free in (False, True)
+            ]
+            self._known = (*self._known[:2], (spelt[0][codes], spelt[1][codes]))
+        spellings = self._known[2]
+        assert spellings is not None
+        return spellings
