@@ -10,12 +10,11 @@ from celldyn.betas import fit_job, prepare
 from celldyn.betas.coordinate_descent import descend_path
 from celldyn.betas.gram import Gram
 from celldyn.betas.lasso import group_lasso_job
+from celldyn.betas.partial_pooling import lent_job, pool, pooled_fit_job
 from celldyn.betas.penalty_path import (
     LEAST_IMPORTANCE,
     Penalties,
     choose_penalty_job,
-    importance_job,
-    pool,
     relaxed_fit,
 )
 from celldyn.errors import ConfigError
@@ -126,7 +125,7 @@ def test_cell_types_lend_each_other_what_counts():
         pooled: list[Gram] = []
         for each in grams:
             pooled = pool(pooled, each)
-        importance = run(importance_job(pooled, penalties), bar=False)
+        importance = run(lent_job(pooled, penalties), bar=False).importance
         assert importance.shape == (6, 40)
         assert importance.max(axis=1) == pytest.approx(np.ones(6))
         for each in grams:
@@ -150,6 +149,32 @@ def test_pooling_knows_nothing_of_the_means_of_cell_types():
     for a, b in zip(plain, shifted, strict=True):
         np.testing.assert_allclose(a.XtX, b.XtX, rtol=1e-9, atol=1e-8)
         np.testing.assert_allclose(a.Xty, b.Xty, rtol=1e-9, atol=1e-8)
+
+
+def test_few_cells_are_drawn_to_what_all_cells_say_and_many_are_not():
+    X, y, _, true = known(4000, noise=2.0)
+    rng = np.random.default_rng(3)
+    lent = 0.5 * true  # half of the truth: the share ρ is found, too
+    few, many = Gram.from_data(X[:25], y[:25]), Gram.from_data(X, y)
+    nothing = (0.0, np.zeros(40))
+    _, drawn = run(pooled_fit_job(few, nothing, lent), bar=False)
+    _, alone = relaxed_fit(few, lent != 0)
+    at = lent != 0
+    assert np.linalg.norm((drawn - true)[at]) < np.linalg.norm((alone - true)[at])
+    assert not drawn[~at].any()
+    wrong = lent * rng.choice([0.2, 1.8], 40)
+    _, free = run(pooled_fit_job(many, nothing, wrong), bar=False)
+    _, best = relaxed_fit(many, lent != 0)
+    np.testing.assert_allclose(free[at] / best[at], 1.0, atol=0.05)
+
+
+def test_a_pooled_fit_without_anything_in_common_is_the_types_own_ridge():
+    X, y, _, true = known(500)
+    gram = Gram.from_data(X, y)
+    own = relaxed_fit(gram, true != 0)
+    _, coef = run(pooled_fit_job(gram, own, np.zeros(40)), bar=False)
+    np.testing.assert_allclose(coef[true != 0] / own[1][true != 0], 1.0, atol=0.03)
+    assert not coef[true == 0].any()
 
 
 def test_noise_is_fitted_by_nothing():

@@ -9,10 +9,10 @@ import pytest
 from betas_tissue import PAIRS, config, estimator, tissue
 
 from celldyn.betas import SpatialCellularProgramsEstimator, fit_job, prepare
+from celldyn.betas.evidence import Moments, evidence_job
 from celldyn.betas.seed_model import SeedFit
 from celldyn.betas.varying.basis import BROAD, FINE, LEVEL, NICHE, Basis
 from celldyn.betas.varying.cluster import Cluster, Surroundings
-from celldyn.betas.varying.evidence import Moments, evidence_job
 from celldyn.betas.varying.gates import Carriers, Layout, together
 from celldyn.jobs import run
 

@@ -99,7 +99,7 @@ def choose_penalty_job(
     target
         Which target of the Grams.
     importance
-        (n_folds + 1, p) what `importance_job` found in all cell types together; None for none.
+        (n_folds + 1, p) what counts in all cell types together (`Lent`); None for none.
 
     Returns
     -------
@@ -108,50 +108,20 @@ def choose_penalty_job(
     penalty, and whose factors, were found on the other folds, so that the choice flatters none.
     """
     ones = np.ones((len(parts) + 1, parts[0].n_columns))
-    plain = yield from scaled(_best_of_path_job(parts, penalties, ones, target), 0, 2)
-    mine = importance_of(parts, plain, penalties.standardise)
+    plain = yield from scaled(best_of_path_job(parts, penalties, ones, target), 0, 2)
+    mine = importance_of(parts, plain, penalties)
     if importance is not None:
         mine = np.maximum(mine, importance)
     factors = 1.0 / (mine + LEAST_IMPORTANCE)
     factors /= factors.min(axis=1, keepdims=True)
-    chosen = yield from scaled(_best_of_path_job(parts, penalties, factors, target), 1, 2)
+    chosen = yield from scaled(best_of_path_job(parts, penalties, factors, target), 1, 2)
     return chosen
 
 
-def importance_job(pooled: list[Gram], penalties: Penalties, *, target: int = 0) -> Job[Floats]:
-    """Say how much each modulator counts in all cell types of a section together.
-
-    Parameters
-    ----------
-    pooled
-        The statistics of each fold, summed over cell types about the means of each (`pool`).
-    penalties, target
-        As in `choose_penalty_job`.
-
-    Returns
-    -------
-    (n_folds + 1, p) in 0 .. 1: from all cells, then from all but each fold.
-    """
-    ones = np.ones((len(pooled) + 1, pooled[0].n_columns))
-    plain = yield from _best_of_path_job(pooled, penalties, ones, target)
-    return importance_of(pooled, plain, penalties.standardise)
-
-
-def pool(into: list[Gram], parts: list[Gram]) -> list[Gram]:
-    """Add the statistics of one cell type's folds to those of others, about its own means."""
-    centred = [
-        Gram(g.n, np.zeros_like(g.means), np.zeros_like(g.y_means), g.XtX, g.Xty, g.yty)
-        for g in parts
-    ]
-    if not into:
-        return centred
-    return [one + other for one, other in zip(into, centred, strict=True)]
-
-
-def importance_of(parts: list[Gram], chosen: Chosen, standardise: bool) -> Floats:  # noqa: FBT001
+def importance_of(parts: list[Gram], chosen: Chosen, penalties: Penalties) -> Floats:
     """Return (n_folds + 1, p) |coefficient| · sd over the largest, in 0 .. 1."""
     whole = sum(parts[1:], start=parts[0])
-    scale = whole.scale if standardise else np.ones(whole.n_columns)
+    scale = whole.scale if penalties.standardise else np.ones(whole.n_columns)
     size = np.array([np.abs(model[1]) * scale for model in (chosen.whole, *chosen.folds)])
     top = size.max(axis=1, keepdims=True)
     share: Floats = np.divide(size, top, out=np.zeros_like(size), where=top > 0)
@@ -177,7 +147,7 @@ def relaxed_fit(gram: Gram, support: NDArray[np.bool_], target: int = 0) -> Line
     return float(gram.y_means[target] - gram.means @ coef), coef
 
 
-def _best_of_path_job(
+def best_of_path_job(
     parts: list[Gram], penalties: Penalties, factors: Floats, target: int
 ) -> Job[Chosen]:
     """Run the path of all cells and of all but each fold; choose by the errors on the folds."""

@@ -14,7 +14,8 @@ from celldyn.betas.folds import spatial_folds
 from celldyn.betas.gram import Gram, gram_job
 from celldyn.betas.inputs import Floats, Ints
 from celldyn.betas.lasso import group_lasso_job
-from celldyn.betas.penalty_path import Penalties, choose_penalty_job
+from celldyn.betas.partial_pooling import Lent, pooled_fit_job
+from celldyn.betas.penalty_path import Chosen, Penalties, choose_penalty_job
 from celldyn.jobs import Job, Progress, scaled
 
 Linear = tuple[float, Floats]
@@ -77,7 +78,7 @@ def seed_job(
     config: ModelConfig,
     *,
     parts: list[Gram] | None = None,
-    importance: Floats | None = None,
+    lent: Lent | None = None,
 ) -> Job[SeedFit]:
     """Fit the linear model of the config and hold out blocks of tissue to test it.
 
@@ -95,7 +96,7 @@ def seed_job(
         `estimator`, its penalties and `penalty` are read.
     parts
         The statistics of each fold, where they are known (`parts_job`).
-    importance
+    lent
         As in `seed_from_grams_job`.
 
     Yields
@@ -108,7 +109,7 @@ def seed_job(
     total = _BESIDE_FOLDS + len(folds)
     if parts is None:
         parts = yield from scaled(parts_job(X, y, folds), 0, total)
-    job = seed_from_grams_job(parts, groups, config, importance=importance)
+    job = seed_from_grams_job(parts, groups, config, lent=lent)
     fitted = yield from scaled(job, 1, total)
     return fitted
 
@@ -140,7 +141,7 @@ def seed_from_grams_job(
     config: ModelConfig,
     *,
     target: int = 0,
-    importance: Floats | None = None,
+    lent: Lent | None = None,
 ) -> Job[SeedFit]:
     """Fit the group lasso of one target from cross products alone.
 
@@ -154,16 +155,16 @@ def seed_from_grams_job(
         The penalties, and whether they are given or chosen, are read.
     target
         Which target of the statistics.
-    importance
-        (n_folds + 1, n_modulators) how much each modulator counts in all cell types together
-        (`importance_job`), where the penalty is chosen; None for none.
+    lent
+        What all cell types of the section know together (`lent_job`), where the penalty is
+        chosen; None for nothing.
     """
     whole = sum(parts[1:], start=parts[0])
     if not (whole.scale > 0).any():
         return _intercept_only(parts, whole, target)
     if config.chooses_penalty and len(parts) > 1:
         penalties = penalties_of(groups, config)
-        fitted = yield from _chosen_job(parts, whole, penalties, target, importance)
+        fitted = yield from _chosen_job(parts, whole, penalties, target, lent)
         return fitted
     total = len(parts) + 1
     intercept, coef = yield from scaled(_lasso_job(whole, groups, config, target, None), 0, total)
@@ -185,17 +186,21 @@ def _chosen_job(
     whole: Gram,
     penalties: Penalties,
     target: int,
-    importance: Floats | None,
+    lent: Lent | None,
 ) -> Job[SeedFit]:
     """Fit with the penalty that predicts held-out blocks best."""
+    importance = None if lent is None else lent.importance
     job = choose_penalty_job(parts, penalties, target=target, importance=importance)
-    choice = yield from scaled(job, 0, 2)
-    heldout = _heldout_r2(parts, whole, choice.folds, target)
-    if heldout <= 0:  # no penalty predicts unseen tissue better than the mean does
+    choice = yield from scaled(job, 0, 3)
+    pooled = None
+    if lent is not None:
+        pooled = yield from scaled(_pooled_job(parts, whole, choice, lent, target), 1, 3)
+    intercept, coef = choice.whole if pooled is None else pooled[0]
+    folds = choice.folds if pooled is None else pooled[1]
+    heldout = _heldout_r2(parts, whole, folds, target)
+    if heldout <= 0:  # nothing predicts unseen tissue better than the mean does
         return replace(_intercept_only(parts, whole, target), l1=float("inf"))
-    if choice.relaxed:
-        intercept, coef = choice.whole
-    else:
+    if pooled is None and not choice.relaxed:
         exact = group_lasso_job(
             whole,
             penalties.groups,
@@ -203,12 +208,33 @@ def _chosen_job(
             choice.l1,
             standardise=penalties.standardise,
             target=target,
-            start=choice.whole[1],
+            start=coef,
             factor=choice.factor,
         )
-        intercept, coef = yield from scaled(exact, 1, 2)
+        intercept, coef = yield from scaled(exact, 2, 3)
     r2 = whole.r2(intercept, coef, target)
-    return SeedFit(intercept, coef, r2, heldout, choice.folds, choice.l1)
+    return SeedFit(intercept, coef, r2, heldout, folds, choice.l1)
+
+
+def _pooled_job(
+    parts: list[Gram], whole: Gram, choice: Chosen, lent: Lent, target: int
+) -> Job[tuple[Linear, tuple[Linear, ...]] | None]:
+    """Draw the models to those of all cell types; None if that predicts the folds worse.
+
+    Worse is by more than a standard error over the folds.
+    """
+    folds: list[Linear] = []
+    worse = np.empty(len(parts))
+    for k, part in enumerate(parts):
+        job = pooled_fit_job(whole - part, choice.folds[k], lent.coef[1 + k], target=target)
+        fold = yield from scaled(job, k, len(parts) + 1)
+        folds.append(fold)
+        worse[k] = part.sse(*fold, target) - part.sse(*choice.folds[k], target)
+    if worse.mean() > worse.std(ddof=1) / np.sqrt(len(worse)):
+        return None
+    job = pooled_fit_job(whole, choice.whole, lent.coef[0], target=target)
+    every = yield from scaled(job, len(parts), len(parts) + 1)
+    return every, tuple(folds)
 
 
 def _lasso_job(

@@ -15,7 +15,7 @@ from celldyn.betas.design import Design, design_job
 from celldyn.betas.gram import Gram
 from celldyn.betas.inputs import BetasInputs, Floats, Ints, check_skipped
 from celldyn.betas.ledger import Ledger
-from celldyn.betas.penalty_path import importance_job, pool
+from celldyn.betas.partial_pooling import Lent, lent_job, pool
 from celldyn.betas.preparing import prepare
 from celldyn.betas.results import BetasResult, ClusterFit, Status
 from celldyn.betas.seed_model import SeedFit, folds_of, parts_job, penalties_of, seed_job
@@ -72,9 +72,9 @@ def fit_job(inputs: BetasInputs, config: BetasConfig) -> Job[BetasResult]:
     for section, name in enumerate(inputs.sections):
         yield Progress("design", ledger.done, ledger.total, name)
         job = _section_job(inputs, config, section)
-        design, importance = yield from scaled(job, ledger.done, ledger.total, name)
+        design, lent = yield from scaled(job, ledger.done, ledger.total, name)
         ledger.begin(section, design.dropped)
-        yield from _clusters_job(ledger, design, importance)
+        yield from _clusters_job(ledger, design, lent)
     result = yield from ledger.result_job(started)
     return result
 
@@ -88,21 +88,19 @@ def clusters_of(inputs: BetasInputs, design: Design) -> Iterator[tuple[int, Ints
 
 def _section_job(
     inputs: BetasInputs, config: ModelConfig, section: int
-) -> Job[tuple[Design, Floats | None]]:
-    """Return the design of a section, and how much each modulator counts in all its clusters.
+) -> Job[tuple[Design, Lent | None]]:
+    """Return the design of a section, and what all its clusters know together.
 
     The latter is None where the penalty is given, or not two clusters can be held out in part.
     """
     design = yield from scaled(design_job(inputs, config, section), 0, 2)
     if not config.chooses_penalty or not len(design.modulators):
         return design, None
-    importance = yield from scaled(_importance_job(inputs, config, design), 1, 2)
-    return design, importance
+    lent = yield from scaled(_lent_job(inputs, config, design), 1, 2)
+    return design, lent
 
 
-def _importance_job(
-    inputs: BetasInputs, config: ModelConfig, design: Design
-) -> Job[Floats | None]:
+def _lent_job(inputs: BetasInputs, config: ModelConfig, design: Design) -> Job[Lent | None]:
     pooled: list[Gram] = []
     n_pooled, clusters = 0, list(clusters_of(inputs, design))
     for k, (cluster, cells) in enumerate(clusters):
@@ -115,9 +113,9 @@ def _importance_job(
         pooled, n_pooled = pool(pooled, parts), n_pooled + 1
     if n_pooled < 2:
         return None
-    weighing = importance_job(pooled, penalties_of(design.modulators.groups, config))
-    importance = yield from scaled(weighing, len(clusters), len(clusters) + 1)
-    return importance
+    weighing = lent_job(pooled, penalties_of(design.modulators.groups, config))
+    lent = yield from scaled(weighing, len(clusters), len(clusters) + 1)
+    return lent
 
 
 def surroundings(inputs: BetasInputs, config: ModelConfig, cells: Ints) -> Surroundings:
@@ -140,12 +138,12 @@ class _Fit:
     reason: Status | None
 
 
-def _clusters_job(ledger: Ledger, design: Design, importance: Floats | None) -> Job[None]:
+def _clusters_job(ledger: Ledger, design: Design, lent: Lent | None) -> Job[None]:
     """Fit the clusters of a section: first their linear models, then what varies."""
     config = ledger.config
     clusters = list(clusters_of(ledger.inputs, design))
     linear = len(clusters) * (_SHARE_OF_SEED if config.num_epochs else 1.0)
-    job = _linear_models_job(ledger, design, clusters, importance)
+    job = _linear_models_job(ledger, design, clusters, lent)
     fits = yield from scaled(job, ledger.done, ledger.total, units=linear)
     vary = [fit.data for fit in fits if fit.data is not None and may_vary(fit.data.seed, config)]
     varied: list[Varied] = []
@@ -177,7 +175,7 @@ def _linear_models_job(
     ledger: Ledger,
     design: Design,
     clusters: list[tuple[int, Ints]],
-    importance: Floats | None,
+    lent: Lent | None,
 ) -> Job[list[_Fit]]:
     """Fit the linear model of each cluster of a section."""
     inputs, config = ledger.inputs, ledger.config
@@ -191,7 +189,7 @@ def _linear_models_job(
         columns = _columns(inputs, design, cluster)
         data: Cluster | None = None
         if reason is None and len(columns):
-            job = _linear_job(ledger, design, around, cluster, cells, columns, importance)
+            job = _linear_job(ledger, design, around, cluster, cells, columns, lent)
             data = yield from scaled(job, k, len(clusters), label)
         fits.append(_Fit(cluster, at, data, reason))
     return fits
@@ -204,15 +202,15 @@ def _linear_job(
     cluster: int,
     cells: Ints,
     columns: Ints,
-    importance: Floats | None,
+    lent: Lent | None,
 ) -> Job[Cluster]:
     """Fit the linear model of a cluster on the columns that it may have."""
     inputs, config = ledger.inputs, ledger.config
     at = design.cells[cells]
     X, groups, y, xy = design.rows(cells), design.modulators.groups, inputs.y[at], inputs.xy[at]
     folds = folds_of(xy, config)
-    known = None if importance is None else importance[:, columns]
-    seed = yield from seed_job(X[:, columns], y, groups[columns], folds, config, importance=known)
+    known = None if lent is None else lent.select(columns)
+    seed = yield from seed_job(X[:, columns], y, groups[columns], folds, config, lent=known)
     seed = seed.over(columns, X.shape[1])
     label = ledger.label(cluster)
     return Cluster(X, y, groups, xy, cells, cluster, folds, seed, around, label)

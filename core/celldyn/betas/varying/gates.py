@@ -18,11 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from celldyn.betas.evidence import Moments
 from celldyn.betas.inputs import Floats, Ints
 from celldyn.betas.seed_model import Linear
 from celldyn.betas.varying.basis import BROAD, FINE, LEVEL, Basis
 from celldyn.betas.varying.cluster import Cluster
-from celldyn.betas.varying.evidence import Moments
 
 N_SHARED_GROUPS = 10
 N_GROUPS = 16

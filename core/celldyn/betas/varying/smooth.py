@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celldyn.betas.config import ModelConfig
+from celldyn.betas.evidence import N_UPDATES, Evidence, evidence_job
 from celldyn.betas.inputs import Floats, Ints
 from celldyn.betas.results import Tensors
 from celldyn.betas.seed_model import r_squared
 from celldyn.betas.varying.basis import Basis
 from celldyn.betas.varying.cluster import Cluster, Surroundings, Varied
-from celldyn.betas.varying.evidence import N_UPDATES, Evidence, evidence_job
 from celldyn.betas.varying.gates import N_GROUPS, Carriers, Layout, gated, together
 from celldyn.jobs import Job, Progress, scaled
 
