@@ -103,6 +103,11 @@ class Factors:
     partner: Floats
     d_partner: Floats
 
+    def at(self, cells: Ints) -> Factors:
+        """Return those of some cells."""
+        every = (self.signal, self.d_signal, self.partner, self.d_partner)
+        return Factors(*(part[:, cells] for part in every))
+
     def changed(self, side: Side) -> NDArray[np.bool_]:
         """Return which pairs change in some cell."""
         of_signal, of_partner = _any(self.d_signal), _any(self.d_partner)
@@ -131,6 +136,10 @@ class Slopes:
     regulators: Floats
     lr: Factors
     tfl: Factors
+
+    def at(self, cells: Ints) -> Slopes:
+        """Return those of some cells."""
+        return Slopes(self.regulators[:, cells], self.lr.at(cells), self.tfl.at(cells))
 
     def changed(self, columns: Columns) -> NDArray[np.bool_]:
         """Return which columns change in some cell."""

@@ -52,3 +52,24 @@ class PerturbConfig(Config):
         if self.clip != "auto":
             return self.clip
         return "max" if self.version == "0.1.21" else "range"
+
+
+class TransitionConfig(Config):
+    """Where a perturbed cell goes: to neighbours in an embedding that its change points to."""
+
+    embedding: str = param("X_umap", "obsm key of the embedding.", min_length=1)
+    n_neighbors: int = param(
+        150, "Nearest cells in the embedding, the cell itself among them.", unit="cells", ge=2
+    )
+    temperature: float = param(
+        0.05, "How soft the choice is: the chance grows as exp(correlation / temperature).", gt=0
+    )
+    decimals: int | None = param(
+        3, "Decimals that changes are rounded to; none for all of them.", ge=0, advanced=True
+    )
+    remove_null: bool = param(
+        True, "Whether arrows are less what they are without a change: the pull of the crowd."
+    )
+    unit: bool = param(
+        True, "Whether a neighbour counts by its direction alone, not by its distance."
+    )

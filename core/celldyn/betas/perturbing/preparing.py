@@ -76,8 +76,10 @@ def prepare_perturb(
     return with_perturbation(tissue, told)
 
 
-def with_perturbation(tissue: PerturbTissue, perturbation: Perturbation) -> PerturbInputs:
-    """Put a perturbation of some of the tissue's genes beside it.
+def with_perturbation(
+    tissue: PerturbTissue, perturbation: Perturbation, *, notes: bool = True
+) -> PerturbInputs:
+    """Put a perturbation of some of the tissue's genes beside it, with notes if they are wanted.
 
     Raises
     ------
@@ -94,8 +96,8 @@ def with_perturbation(tissue: PerturbTissue, perturbation: Perturbation) -> Pert
     floor = 0.0 if not before.size or before.min() >= 0 else None
     alone = Perturbation(perturbation.genes)
     forced = alone.apply(before, list(perturbation.genes), floor=floor)
-    notes = _notes(tissue, list(perturbation.genes), before, forced)
-    return PerturbInputs(tissue, perturbation, targets, rows, forced, notes)
+    said = _notes(tissue, list(perturbation.genes), before, forced) if notes else ()
+    return PerturbInputs(tissue, perturbation, targets, rows, forced, said)
 
 
 def models_of(
@@ -129,7 +131,7 @@ def prepare_tissue(
     """
     names = NameMap(adata.var_names)
     modelled = {find_gene(adata, gene): gene for gene in models.fields}
-    features = _features(adata, models)
+    features = features_of(adata, models)
     genes = list(dict.fromkeys([*modelled, *perturbed]))
     parts = {name: names.parts(name) for name in features}
     read = list(dict.fromkeys([*genes, *(part for name in features for part in parts[name])]))
@@ -174,8 +176,14 @@ def _renamed(fields: Fields, modelled: Mapping[str, str]) -> Fields:
     return {name: fields[key] for name, key in modelled.items()}
 
 
-def _features(adata: AnnData, models: Models) -> list[str]:
-    """Return all that the models read, sorted; refuse models that do not fit the data set."""
+def features_of(adata: AnnData, models: Models) -> list[str]:
+    """Return all genes and complexes that the models read, sorted.
+
+    Raises
+    ------
+    DataError, ConfigError, MissingKeyError
+        If a model is of other cells, lacks the reach of a ligand, or reads a gene that is gone.
+    """
     found: set[str] = set()
     for gene, field in models.fields.items():
         if field.n_obs != adata.n_obs:

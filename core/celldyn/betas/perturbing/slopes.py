@@ -45,6 +45,18 @@ def stepper_of(version: Version, circuit: Circuit) -> Stepper:
     return Released(circuit, version)
 
 
+def design_of(circuit: Circuit) -> Slopes:
+    """Return the design itself: its change from nothing."""
+    f = circuit.features
+    gated = f.gated(f.heard(f.plain))
+    none, none_tfl = np.zeros_like(circuit.received), np.zeros_like(circuit.received_tfl)
+    return Slopes(
+        regulators=f.plain,
+        lr=Factors(none, circuit.received, gated, np.zeros_like(gated)),
+        tfl=Factors(none_tfl, circuit.received_tfl, f.plain, np.zeros_like(f.plain)),
+    )
+
+
 @dataclass(slots=True)
 class Difference:
     """The model's own difference: the design at the new expression less that at the old one.
