@@ -19,7 +19,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 from betas_measures import Fits, ceiling, measure, within_types
-from betas_tissue import KINDS, REACH, TissueFiles, write_tissue
+from betas_tissue import FIRST_SEED, KINDS, REACH, TissueFiles, write_tissue
 from peer import Job, PeerResult, on_average_scale, run_peer
 from threadpoolctl import threadpool_limits
 
@@ -170,7 +170,7 @@ def fit_peer(
             spatial_dim=PIXELS,
             folds=str(folds),
         ),
-        kept and kept / f"{adata.n_obs}_cells_{epochs}_epochs",
+        kept,
     )
 
 
@@ -239,6 +239,7 @@ def main() -> None:
     parser.add_argument("--whole", action="store_true", help="5,000 cells, all targets and modes")
     parser.add_argument("--cells", type=int, default=None)
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=FIRST_SEED, help="of another tissue")
     parser.add_argument("--modes", nargs="+", default=None, help="only modes that begin so")
     parser.add_argument("--targets", nargs="+", default=None)
     parser.add_argument("--no-peer", action="store_true")
@@ -251,13 +252,14 @@ def main() -> None:
     if given.modes:
         modes = [mode for mode in MODES if mode.name.startswith(tuple(given.modes))]
     with tempfile.TemporaryDirectory() as name, threadpool_limits(limits=1):
-        files = write_tissue(Path(name), n_cells)
+        files = write_tissue(Path(name), n_cells, seed=given.seed)
         adata = ad.read_h5ad(files.adata)
         print(
             f"{n_cells} cells, {', '.join(genes)}; networks: {given.epochs} epochs, {PIXELS} "
             f"pixels; R² of the truth itself {ceiling(adata):.3f}"
         )
-        peer = None if given.no_peer else fit_peer(adata, files, genes, given.epochs, given.keep)
+        kept = given.keep and given.keep / f"{n_cells}_cells_{given.epochs}_epochs_{given.seed}"
+        peer = None if given.no_peer else fit_peer(adata, files, genes, given.epochs, kept)
         print(f"{'':28s}" + "".join(f"{c.title:>{c.width}s} " for c in COLUMNS), flush=True)
         fitted = [] if peer is None else list(peer_fits(peer, adata, given.epochs))
         peers = {fits.beside: measure(fits, adata) for fits in fitted}

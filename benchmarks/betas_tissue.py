@@ -98,7 +98,7 @@ def tissue(n_cells: int, *, n_others: int = 60, seed: int = FIRST_SEED) -> AnnDa
         domain_purity=0.6,
         seed=seed,
         extra_genes=[*_factors(), *_ligands(), *_receptors()],
-        targets=priors().targets,
+        targets=priors(seed).targets,
     )
     simulator = SpotlessSimulator(config)
     simulator.simulate_counts()
@@ -108,9 +108,9 @@ def tissue(n_cells: int, *, n_others: int = 60, seed: int = FIRST_SEED) -> AnnDa
     return adata
 
 
-def priors() -> Priors:
+def priors(seed: int = FIRST_SEED) -> Priors:
     """Return which links there are, true or not, and the targets."""
-    rng = np.random.default_rng(FIRST_SEED)
+    rng = np.random.default_rng(seed)
     pairs = _pairs(rng)
     scores = pd.DataFrame(
         rng.lognormal(-3.5, 0.6, (N_FACTORS, N_LIGANDS)), index=FACTORS, columns=LIGANDS
@@ -122,12 +122,12 @@ def priors() -> Priors:
     return Priors(pairs, candidates, targets, scores)
 
 
-def grn(known: Priors, others: Sequence[str]) -> pd.DataFrame:
+def grn(known: Priors, others: Sequence[str], seed: int = FIRST_SEED) -> pd.DataFrame:
     """Return the links of every cell type: source, target, cluster, coef_mean, p.
 
     Other genes have candidates too, none of them true, so that any gene can be modelled.
     """
-    rng = np.random.default_rng(FIRST_SEED + 1)
+    rng = np.random.default_rng(seed + 1)
     candidates = known.candidates | {gene: _candidates(rng) for gene in others}
     true = {spec.gene: spec.regulators for spec in known.targets}
     rows = [
@@ -139,17 +139,19 @@ def grn(known: Priors, others: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["source", "target", "cluster", "coef_mean", "p"])
 
 
-def write_tissue(folder: Path, n_cells: int, *, n_others: int = 60) -> TissueFiles:
+def write_tissue(
+    folder: Path, n_cells: int, *, n_others: int = 60, seed: int = FIRST_SEED
+) -> TissueFiles:
     """Write tissue.h5ad, grn.csv, lr.csv and ligand_target.csv into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    adata, known = tissue(n_cells, n_others=n_others), priors()
+    adata, known = tissue(n_cells, n_others=n_others, seed=seed), priors(seed)
     files = TissueFiles(
         *(folder / name for name in ("tissue.h5ad", "grn.csv", "lr.csv", "ligand_target.csv"))
     )
     named = {*FACTORS, *LIGANDS, *RECEPTORS, *known.candidates}
     adata.write_h5ad(files.adata)
     others = [gene for gene in adata.var_names if gene not in named]
-    grn(known, others).to_csv(files.grn, index=False)
+    grn(known, others, seed).to_csv(files.grn, index=False)
     known.pairs.to_csv(files.lr, index=False)
     known.scores.to_csv(files.ligand_target)
     return files
