@@ -21,6 +21,7 @@ SETTINGS = BetasConfig(
     section_key="section",
     regulators=[*REGULATORS, "Silent"],
     heldout_folds=3,
+    num_epochs=0,
     skip_clusters=["a/b"],
 )
 

@@ -17,6 +17,7 @@ from celldyn.betas.penalty_path import (
     choose_penalty_job,
     relaxed_fit,
 )
+from celldyn.betas.seed_model import parents_among
 from celldyn.errors import ConfigError
 from celldyn.jobs import run
 
@@ -175,6 +176,19 @@ def test_a_pooled_fit_without_anything_in_common_is_the_types_own_ridge():
     _, coef = run(pooled_fit_job(gram, own, np.zeros(40)), bar=False)
     np.testing.assert_allclose(coef[true != 0] / own[1][true != 0], 1.0, atol=0.03)
     assert not coef[true == 0].any()
+
+
+def test_a_family_of_a_regulator_and_its_interactions_holds_together():
+    from celldyn.betas.modulators import Modulators
+
+    m = Modulators(("A", "B"), (("L", "R"),), (("L", "B"), ("K", "B"), ("L", "Z")))
+    assert m.parents.tolist() == [-1, -1, -1, 1, 1, -1]
+    penalties = Penalties(m.groups, 0.0, 0.0, standardise=True, parents=m.parents)
+    importance = np.array([[0.1, 0.0, 0.3, 0.8, 0.0, 0.2], [0.0, 0.6, 0.0, 0.1, 0.9, 0.0]])
+    expected = [[0.1, 0.8, 0.3, 0.8, 0.4, 0.2], [0.0, 0.9, 0.0, 0.45, 0.9, 0.0]]
+    np.testing.assert_allclose(penalties.inherited(importance), expected)
+    assert parents_among(m.parents, np.array([1, 2, 4, 5])).tolist() == [-1, -1, 0, -1]
+    assert parents_among(m.parents, np.array([0, 3])).tolist() == [-1, -1]
 
 
 def test_noise_is_fitted_by_nothing():

@@ -115,13 +115,13 @@ class ModelConfig(Config):
     seed: int = param(0, "Seed of everything random.", ge=0, lt=2**32)
 
     num_epochs: int = param(
-        0,
+        100,
         "Epochs in which betas learn to vary inside a cluster; 0 keeps the linear model. "
         "A smooth model is solved at once, whatever their number.",
         ge=0,
     )
     vision_model: Literal["smooth", "cnn", "transformer"] = param(
-        "cnn", "What makes betas vary: a smooth field, or a network that sees the surroundings."
+        "smooth", "What makes betas vary: a smooth field, or a network that sees the surroundings."
     )
     max_basis: int = param(
         48, "Most waves over the tissue that a smooth model is made of.", ge=0, le=512,

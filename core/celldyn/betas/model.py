@@ -202,7 +202,7 @@ class SpatialCellularProgramsEstimator(FittedPrograms):
         batch_size: int = 512,
         pbar: Any = None,  # noqa: ANN401
         estimator: Literal["lasso", "bayesian", "ard"] = "lasso",
-        vision_model: Literal["smooth", "cnn", "transformer"] = "cnn",
+        vision_model: Literal["smooth", "cnn", "transformer"] = "smooth",
         score_threshold: float = 0.2,
         l1_reg: float = 1e-9,
         skip_clusters: Collection[int | str] | None = None,
@@ -224,7 +224,8 @@ class SpatialCellularProgramsEstimator(FittedPrograms):
         learning_rate, batch_size
             Of the neural network.
         vision_model
-            What makes betas vary: "cnn", "transformer", or "smooth", which is solved at once.
+            What makes betas vary: "smooth", which is solved at once and comes closest to known
+            truths, "cnn" or "transformer".
         pbar
             A progress bar, whose `update(n)` is called as clusters are done; None draws one and
             False none.

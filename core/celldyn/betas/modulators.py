@@ -69,6 +69,13 @@ class Modulators:
         return np.repeat([1, 2, 3], [len(self.regulators), len(self.lr), len(self.tfl)])
 
     @property
+    def parents(self) -> NDArray[np.intp]:
+        """(n_modulators,) the regulator that a ligand-TF pair acts through; −1 for none."""
+        place = {name: k for k, name in enumerate(self.regulators)}
+        plain = [-1] * (len(self.regulators) + len(self.lr))
+        return np.array([*plain, *(place.get(tf, -1) for _, tf in self.tfl)], np.intp)
+
+    @property
     def kinds(self) -> list[Kind]:
         """(n_modulators,) what each modulator is."""
         return [KINDS[group - 1] for group in self.groups]

@@ -14,11 +14,18 @@ import numpy as np
 from celldyn.betas.evidence import Moments, evidence_job
 from celldyn.betas.gram import Gram
 from celldyn.betas.neighbours import Floats, Ints
-from celldyn.betas.penalty_path import Linear, Penalties, best_of_path_job, importance_of
-from celldyn.jobs import Job
+from celldyn.betas.penalty_path import (
+    Linear,
+    Penalties,
+    best_of_path_job,
+    factors_of,
+    importance_of,
+)
+from celldyn.jobs import Job, scaled
 
 _STRONGEST_SHARE = 3.0
 _N_UPDATES = 15
+_GENEROUS = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,9 +60,14 @@ def lent_job(pooled: list[Gram], penalties: Penalties, *, target: int = 0) -> Jo
         As in `choose_penalty_job`.
     """
     ones = np.ones((len(pooled) + 1, pooled[0].n_columns))
-    plain = yield from best_of_path_job(pooled, penalties, ones, target)
-    coef = np.array([model[1] for model in (plain.whole, *plain.folds)])
-    return Lent(importance_of(pooled, plain, penalties), coef)
+    first = best_of_path_job(pooled, penalties, ones, target, generous=_GENEROUS)
+    plain = yield from scaled(first, 0, 2)
+    importance = importance_of(pooled, plain, penalties)
+    factors = factors_of(penalties.inherited(importance))
+    second = best_of_path_job(pooled, penalties, factors, target, generous=_GENEROUS)
+    found = yield from scaled(second, 1, 2)
+    coef = np.array([model[1] for model in (found.whole, *found.folds)])
+    return Lent(np.maximum(importance, importance_of(pooled, found, penalties)), coef)
 
 
 def pool(into: list[Gram], parts: list[Gram]) -> list[Gram]:

@@ -28,6 +28,7 @@ LEAST_IMPORTANCE = 0.02
 _SMALLEST = 2e-3
 _MOST_SHARE = 0.5
 _RIDGE = 1e-9
+_OF_PARENT = 0.5
 
 Linear = tuple[float, Floats]
 
@@ -44,12 +45,30 @@ class Penalties:
         λ of the groups, and the smallest l1 that is tried.
     standardise
         Whether penalties act on columns of variance 1.
+    parents
+        (p,) the column that an interaction is one of, −1 for none; None if there are none.
     """
 
     groups: Ints
     group_reg: float
     l1_reg: float
     standardise: bool
+    parents: Ints | None = None
+
+    def inherited(self, importance: Floats) -> Floats:
+        """Return (n, p) importances in which families hold together.
+
+        A regulator counts no less than its interactions: they are nearly its multiples, and a
+        lasso would take some of them in its place. And its interactions count half of it.
+        """
+        if self.parents is None:
+            return importance
+        child = np.flatnonzero(self.parents >= 0)
+        parent, whole = self.parents[child], importance.copy()
+        for own, row in zip(whole, importance, strict=True):
+            np.maximum.at(own, parent, row[child])
+        whole[:, child] = np.maximum(whole[:, child], _OF_PARENT * whole[:, parent])
+        return whole
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,10 +131,16 @@ def choose_penalty_job(
     mine = importance_of(parts, plain, penalties)
     if importance is not None:
         mine = np.maximum(mine, importance)
-    factors = 1.0 / (mine + LEAST_IMPORTANCE)
-    factors /= factors.min(axis=1, keepdims=True)
+    factors = factors_of(penalties.inherited(mine))
     chosen = yield from scaled(best_of_path_job(parts, penalties, factors, target), 1, 2)
     return chosen
+
+
+def factors_of(importance: Floats) -> Floats:
+    """Return what the penalty of each modulator is multiplied by: 1 for the most important."""
+    factors: Floats = 1.0 / (importance + LEAST_IMPORTANCE)
+    factors /= factors.min(axis=1, keepdims=True)
+    return factors
 
 
 def importance_of(parts: list[Gram], chosen: Chosen, penalties: Penalties) -> Floats:
@@ -148,9 +173,24 @@ def relaxed_fit(gram: Gram, support: NDArray[np.bool_], target: int = 0) -> Line
 
 
 def best_of_path_job(
-    parts: list[Gram], penalties: Penalties, factors: Floats, target: int
+    parts: list[Gram],
+    penalties: Penalties,
+    factors: Floats,
+    target: int,
+    *,
+    generous: float = 0.0,
 ) -> Job[Chosen]:
-    """Run the path of all cells and of all but each fold; choose by the errors on the folds."""
+    """Run the path of all cells and of all but each fold; choose by the errors on the folds.
+
+    Parameters
+    ----------
+    parts, penalties, target
+        As in `choose_penalty_job`.
+    factors
+        (n_folds + 1, p) what l1 is multiplied by, of all cells and of all but each fold.
+    generous
+        Take the least penalty whose error is within so many standard errors of the best.
+    """
     whole = sum(parts[1:], start=parts[0])
     l1 = _path_of_l1(whole, penalties, factors[0], target)
     errors = np.full((len(parts), 2 * len(l1)), np.inf)
@@ -160,16 +200,31 @@ def best_of_path_job(
         found = _path_models(whole - part, penalties, l1, factors[k + 1], target)
         models.append(found)
         errors[k, : len(found)] = [part.sse(*model, target) for model in found]
-    at = int(errors.sum(axis=0).argmin())
+    at = _best(errors, generous)
     folds, sse = [], 0.0
     for k, part in enumerate(parts):
-        best = int(np.delete(errors, k, axis=0).sum(axis=0).argmin())
+        best = _best(np.delete(errors, k, axis=0), generous)
         folds.append(models[k][min(best, len(models[k]) - 1)])
         sse += part.sse(*folds[k], target)
     yield Progress("penalties", len(parts), len(parts) + 1)
     model = _path_models(whole, penalties, l1[: at // 2 + 1], factors[0], target)
     every = model[min(at, len(model) - 1)]
     return Chosen(float(l1[at // 2]), factors[0], bool(at % 2), tuple(folds), sse, every)
+
+
+def _best(errors: Floats, generous: float) -> int:
+    """Return the last of the path that is no worse than the best, by `generous` standard errors.
+
+    `errors` are those of (n_folds, n_models) folds and models.
+    """
+    total = errors.sum(axis=0)
+    best = int(total.argmin())
+    if not generous or len(errors) < 2:
+        return best
+    reached = np.isfinite(total)
+    worse = np.where(reached, errors - errors[:, [best]], 0.0)
+    margin = generous * worse.std(axis=0, ddof=1) * np.sqrt(len(errors))
+    return int(np.flatnonzero(reached & (worse.sum(axis=0) <= margin)).max())
 
 
 def _path_of_l1(gram: Gram, penalties: Penalties, factor: Floats, target: int) -> Floats:

@@ -79,6 +79,7 @@ def seed_job(
     *,
     parts: list[Gram] | None = None,
     lent: Lent | None = None,
+    parents: Ints | None = None,
 ) -> Job[SeedFit]:
     """Fit the linear model of the config and hold out blocks of tissue to test it.
 
@@ -96,7 +97,7 @@ def seed_job(
         `estimator`, its penalties and `penalty` are read.
     parts
         The statistics of each fold, where they are known (`parts_job`).
-    lent
+    lent, parents
         As in `seed_from_grams_job`.
 
     Yields
@@ -109,7 +110,7 @@ def seed_job(
     total = _BESIDE_FOLDS + len(folds)
     if parts is None:
         parts = yield from scaled(parts_job(X, y, folds), 0, total)
-    job = seed_from_grams_job(parts, groups, config, lent=lent)
+    job = seed_from_grams_job(parts, groups, config, lent=lent, parents=parents)
     fitted = yield from scaled(job, 1, total)
     return fitted
 
@@ -130,9 +131,19 @@ def folds_of(xy: Floats, config: ModelConfig) -> Folds:
     return spatial_folds(xy, config.heldout_folds, config.seed)
 
 
-def penalties_of(groups: Ints, config: ModelConfig) -> Penalties:
-    """Return what the config penalises a lasso by."""
-    return Penalties(groups, config.threshold_lambda, config.l1_reg, config.standardise)
+def penalties_of(groups: Ints, config: ModelConfig, parents: Ints | None = None) -> Penalties:
+    """Return what the config penalises a lasso by; `parents` as in `Modulators`."""
+    own = parents if parents is not None and (parents >= 0).any() else None
+    return Penalties(groups, config.threshold_lambda, config.l1_reg, config.standardise, own)
+
+
+def parents_among(parents: Ints, columns: Ints) -> Ints:
+    """Return the parents of some columns, by their positions among these; −1 where left out."""
+    place = np.full(len(parents) + 1, -1, np.intp)
+    place[columns] = np.arange(len(columns))
+    place[-1] = -1
+    found: Ints = place[parents[columns]]
+    return found
 
 
 def seed_from_grams_job(
@@ -142,6 +153,7 @@ def seed_from_grams_job(
     *,
     target: int = 0,
     lent: Lent | None = None,
+    parents: Ints | None = None,
 ) -> Job[SeedFit]:
     """Fit the group lasso of one target from cross products alone.
 
@@ -158,12 +170,14 @@ def seed_from_grams_job(
     lent
         What all cell types of the section know together (`lent_job`), where the penalty is
         chosen; None for nothing.
+    parents
+        (n_modulators,) the regulator that each ligand-TF pair acts through (`Modulators`).
     """
     whole = sum(parts[1:], start=parts[0])
     if not (whole.scale > 0).any():
         return _intercept_only(parts, whole, target)
     if config.chooses_penalty and len(parts) > 1:
-        penalties = penalties_of(groups, config)
+        penalties = penalties_of(groups, config, parents)
         fitted = yield from _chosen_job(parts, whole, penalties, target, lent)
         return fitted
     total = len(parts) + 1

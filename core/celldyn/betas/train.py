@@ -18,7 +18,14 @@ from celldyn.betas.ledger import Ledger
 from celldyn.betas.partial_pooling import Lent, lent_job, pool
 from celldyn.betas.preparing import prepare
 from celldyn.betas.results import BetasResult, ClusterFit, Status
-from celldyn.betas.seed_model import SeedFit, folds_of, parts_job, penalties_of, seed_job
+from celldyn.betas.seed_model import (
+    SeedFit,
+    folds_of,
+    parents_among,
+    parts_job,
+    penalties_of,
+    seed_job,
+)
 from celldyn.betas.stored import write_result
 from celldyn.betas.varying import vary_section_job
 from celldyn.betas.varying.cluster import Cluster, Surroundings, Varied
@@ -113,7 +120,8 @@ def _lent_job(inputs: BetasInputs, config: ModelConfig, design: Design) -> Job[L
         pooled, n_pooled = pool(pooled, parts), n_pooled + 1
     if n_pooled < 2:
         return None
-    weighing = lent_job(pooled, penalties_of(design.modulators.groups, config))
+    m = design.modulators
+    weighing = lent_job(pooled, penalties_of(m.groups, config, m.parents))
     lent = yield from scaled(weighing, len(clusters), len(clusters) + 1)
     return lent
 
@@ -210,7 +218,10 @@ def _linear_job(
     X, groups, y, xy = design.rows(cells), design.modulators.groups, inputs.y[at], inputs.xy[at]
     folds = folds_of(xy, config)
     known = None if lent is None else lent.select(columns)
-    seed = yield from seed_job(X[:, columns], y, groups[columns], folds, config, lent=known)
+    parents = parents_among(design.modulators.parents, columns)
+    seed = yield from seed_job(
+        X[:, columns], y, groups[columns], folds, config, lent=known, parents=parents
+    )
     seed = seed.over(columns, X.shape[1])
     label = ledger.label(cluster)
     return Cluster(X, y, groups, xy, cells, cluster, folds, seed, around, label)

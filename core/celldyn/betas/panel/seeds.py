@@ -17,6 +17,7 @@ from celldyn.betas.seed_model import (
     Folds,
     SeedFit,
     folds_of,
+    parents_among,
     penalties_of,
     seed_from_grams_job,
     seed_job,
@@ -173,6 +174,11 @@ class _Fits:
         """Lasso groups of the modulators that vary."""
         return self.target.modulators.groups[self.varying]
 
+    @property
+    def parents(self) -> Ints:
+        """Regulators that ligand-TF pairs act through, among the modulators that vary."""
+        return parents_among(self.target.modulators.parents, self.varying)
+
     def reason(self, k: int) -> Status | None:
         """Return why a cluster is not modelled; None if it is."""
         cluster, cells = self.statistics.clusters[k]
@@ -190,7 +196,7 @@ class _Fits:
                 pooled, n_pooled = pool(pooled, self.parts[k]), n_pooled + 1
         if n_pooled < 2:  # as one gene alone is fitted
             return None
-        job = lent_job(pooled, penalties_of(self.groups, self.config))
+        job = lent_job(pooled, penalties_of(self.groups, self.config, self.parents))
         lent = yield from job
         return lent
 
@@ -210,7 +216,8 @@ class _Fits:
             if len(columns) < len(self.varying):
                 parts = [part.select(columns) for part in parts]
             known = None if lent is None else lent.select(columns)
-            job = seed_from_grams_job(parts, groups, config, lent=known)
+            parents = parents_among(self.parents, columns)
+            job = seed_from_grams_job(parts, groups, config, lent=known, parents=parents)
         else:
             X = self.design.rows(cells, self.target.columns[self.varying[columns]])
             job = seed_job(X, self.y[cells], groups, self.statistics.folds[k], config)
