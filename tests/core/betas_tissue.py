@@ -46,7 +46,12 @@ def estimator(adata, target="Target", **more):
 
 
 def config(**more):
-    options = {"target_gene": "Target", "regulators": REGULATORS, "heldout_folds": 0, "num_epochs": 0}
+    options = {
+        "target_gene": "Target",
+        "regulators": REGULATORS,
+        "heldout_folds": 0,
+        "num_epochs": 0,
+    }
     return BetasConfig(**(options | more))
 
 
