@@ -163,7 +163,8 @@ def test_cells_out_of_reach_do_not_change_at_all():
     assert delta[near].any()
 
 
-def test_an_unknown_bound_shows_itself():
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+def test_changes_beyond_all_numbers_are_refused():
     from celldyn.errors import DataError
 
     adata, model = tissue()

@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 
 from celldyn.betas.field import BetaField
 from celldyn.betas.inputs import Floats, Ints
-from celldyn.betas.modulators import Modulators
-from celldyn.betas.perturbing.columns import Columns
+from celldyn.betas.perturbing.columns import Columns, ColumnTable
 from celldyn.betas.perturbing.config import PerturbConfig
 from celldyn.betas.perturbing.diffuse import Diffuser, diffuser_job
 from celldyn.betas.perturbing.inputs import PerturbTissue
-from celldyn.betas.perturbing.weights import Weights, shared_order, weights_of
+from celldyn.betas.perturbing.weights import Weights, shared_order, weights_job
 from celldyn.errors import ConfigError
 from celldyn.jobs import Job, Pace, Progress, scaled
 
 SILENT = 1e-9
 """Expression up to this sends and receives nothing."""
+
+_VALUES_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,40 +137,42 @@ def circuit_job(tissue: PerturbTissue, config: PerturbConfig) -> Job[Circuit]:
     position = {gene: k for k, gene in enumerate(tissue.genes)}
     constant: dict[str, BetaField] = {}
     varying: list[str] = []
-    modulators: dict[str, Modulators] = {}
+    table = ColumnTable()
     pace = Pace()
-    for gene, there in zip(tissue.genes, tissue.responds, strict=True):
-        if there:
+    for k, gene in enumerate(tissue.genes):
+        if tissue.responds[k]:
             field = tissue.fields[gene]
-            modulators[gene] = field.modulators
+            table.add(gene, field.modulators)
             if field.dense is None and config.beta_cap is None:
                 constant[gene] = field
             else:
                 varying.append(gene)
         if pace.due():
-            yield Progress("betas", len(modulators), len(tissue.genes))
-    columns = Columns.of(modulators, tissue.features)
+            yield Progress("betas", k / len(tissue.genes), 5)
+    columns = table.columns(tissue.features)
     if config.version != "corrected":
         _one_reach_each(columns)
     order = shared_order(list(constant.values()), tissue.n_obs)
-    yield Progress("coefficients", 1, 4)
-    weights = weights_of(constant, position, columns, order, config.beta_scale_factor)
+    gathering = weights_job(constant, position, columns, order, config.beta_scale_factor)
+    weights = yield from scaled(gathering, 1, 5)
     radii = [signal.radius for side in (columns.lr, columns.tfl) for signal in side.signals]
     wiring = diffuser_job(tissue.xy[order], tissue.section_codes[order], radii, tissue.model)
-    diffuser = yield from scaled(wiring, 1, 4)
-    start = np.ascontiguousarray(tissue.levels[order].T)
-    features = _features(tissue, order)
+    diffuser = yield from scaled(wiring, 2, 5)
+    levels = yield from scaled(_ordered_job(tissue.expression, order), 2, 5)
+    start, features = levels[: len(tissue.genes)], _features(tissue, levels, order)
+    yield Progress("expression", 3, 5)
     heard = features.heard(features.plain)
     lr, tfl = columns.lr, columns.tfl
     sent = features.gated(heard)[lr.ligand]
-    received = yield from scaled(diffuser.received_job(sent, lr.radius, "received ligands"), 2, 4)
+    received = yield from scaled(diffuser.received_job(sent, lr.radius, "received ligands"), 3, 5)
     job = diffuser.received_job(heard[tfl.ligand], tfl.radius, "received ligands")
-    received_tfl = yield from scaled(job, 3, 4)
+    received_tfl = yield from scaled(job, 4, 5)
+    low, high = yield from scaled(_bounds_job(start), 4, 5)
     return Circuit(
         order=order,
         start=start,
-        low=start.min(axis=1) if config.bounds == "range" else np.zeros(len(start)),
-        high=start.max(axis=1),
+        low=low if config.bounds == "range" else np.zeros(len(start)),
+        high=high,
         features=features,
         columns=columns,
         weights=tuple(weights),
@@ -182,18 +185,40 @@ def circuit_job(tissue: PerturbTissue, config: PerturbConfig) -> Job[Circuit]:
     )
 
 
-def _features(tissue: PerturbTissue, order: Ints) -> Features:
-    levels, n_genes = tissue.expression[order], len(tissue.genes)
+def _ordered_job(levels: Floats, order: Ints) -> Job[Floats]:
+    """Return (n_cells, n_names) values as (n_names, n_cells), cells in another order."""
+    out = np.empty(levels.shape[::-1])
+    step = max(_VALUES_AT_ONCE // max(levels.shape[1], 1), 1)
+    for first in range(0, len(order), step):
+        some = slice(first, first + step)
+        out[:, some] = levels[order[some]].T
+        yield Progress("expression", min(first + step, len(order)), len(order))
+    return out
+
+
+def _bounds_job(start: Floats) -> Job[tuple[Floats, Floats]]:
+    """Return the lowest and the highest expression of each gene."""
+    low, high = np.empty((2, len(start)))
+    step = max(_VALUES_AT_ONCE // max(start.shape[1], 1), 1)
+    for first in range(0, len(start), step):
+        some = slice(first, first + step)
+        low[some], high[some] = start[some].min(axis=1), start[some].max(axis=1)
+        yield Progress("expression", min(first + step, len(start)), len(start))
+    return low, high
+
+
+def _features(tissue: PerturbTissue, levels: Floats, order: Ints) -> Features:
+    n_genes = len(tissue.genes)
     single = np.full(len(tissue.features), -1, np.intp)
     plain = np.empty((len(tissue.features), len(order)))
     complexes = []
     for k, parts in enumerate(tissue.parts):
-        plain[k] = levels[:, parts].min(axis=1)
+        plain[k] = levels[parts].min(axis=0)
         moving, still = parts[parts < n_genes], parts[parts >= n_genes]
         if len(parts) == 1:
             single[k] = parts[0] if len(moving) else -1
         elif len(moving):
-            rest = levels[:, still].min(axis=1) if len(still) else np.full(len(order), np.inf)
+            rest = levels[still].min(axis=0) if len(still) else np.full(len(order), np.inf)
             complexes.append((k, moving, rest))
     active = None if tissue.active is None else np.ascontiguousarray(tissue.active[order].T)
     return Features(single, tuple(complexes), plain, active)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,29 +67,37 @@ class Columns:
         """The first column of each kind of pair."""
         return len(self.regulators), len(self.regulators) + len(self.lr)
 
-    @classmethod
-    def of(cls, modulators: Mapping[str, Modulators], features: Iterable[str]) -> Columns:
-        """Collect the columns of many genes."""
+
+class ColumnTable:
+    """Collects the columns of one gene after the other."""
+
+    def __init__(self) -> None:
+        self._kinds: tuple[dict[object, int], ...] = ({}, {}, {})
+        self._of_gene: dict[str, list[Ints]] = {}
+
+    def add(self, gene: str, m: Modulators) -> None:
+        """Take in the modulators of a gene; a column is that of another gene if it reads alike."""
+        wanted: tuple[list[Any], ...] = (
+            list(m.regulators),
+            [(ligand, m.radii[ligand], partner) for ligand, partner in m.lr],
+            [(ligand, m.radii[ligand], partner) for ligand, partner in m.tfl],
+        )
+        self._of_gene[gene] = [
+            np.array([table.setdefault(key, len(table)) for key in keys], np.intp)
+            for table, keys in zip(self._kinds, wanted, strict=True)
+        ]
+
+    def columns(self, features: Iterable[str]) -> Columns:
+        """Return the columns of all genes so far."""
         place = {name: k for k, name in enumerate(features)}
-        tables: tuple[dict[object, int], ...] = ({}, {}, {})
-        for m in modulators.values():
-            for table, wanted in zip(tables, _keys(m), strict=True):
-                for key in wanted:
-                    table.setdefault(key, len(table))
-        starts = np.cumsum([0, *(len(table) for table in tables)])
+        regulators, lr, tfl = self._kinds
+        starts = (0, len(regulators), len(regulators) + len(lr))
         of_gene = {
-            gene: np.array(
-                [
-                    start + table[key]
-                    for start, table, wanted in zip(starts[:3], tables, _keys(m), strict=True)
-                    for key in wanted
-                ],
-                np.intp,
-            )
-            for gene, m in modulators.items()
+            gene: np.concatenate([start + at for start, at in zip(starts, parts, strict=True)])
+            for gene, parts in self._of_gene.items()
         }
-        regulators = np.array([place[str(name)] for name in tables[0]], np.intp)
-        return cls(regulators, _side(tables[1], place), _side(tables[2], place), of_gene)
+        own = np.array([place[str(name)] for name in regulators], np.intp)
+        return Columns(own, _side(lr, place), _side(tfl, place), of_gene)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,15 +172,6 @@ def _any(rows: Floats) -> NDArray[np.bool_]:
     """Return which rows have a number other than 0."""
     some: NDArray[np.bool_] = np.any(rows, axis=1)
     return some
-
-
-def _keys(m: Modulators) -> tuple[list[object], list[object], list[object]]:
-    """Return what makes a column the same one for two genes, by kind."""
-    return (
-        list(m.regulators),
-        [(ligand, m.radii[ligand], partner) for ligand, partner in m.lr],
-        [(ligand, m.radii[ligand], partner) for ligand, partner in m.tfl],
-    )
 
 
 def _side(table: Mapping[object, int], place: Mapping[str, int]) -> Side:

@@ -20,7 +20,7 @@ from celldyn.jobs import Job, Pace, Progress, scaled
 
 _STAGE = "perturbation"
 _STRONGEST = 12
-_VALUES_AT_ONCE = 1 << 21
+_VALUES_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,20 +90,33 @@ def propagate_job(
         yield from scaled(job, at, total, said)
         is_held = held if inputs.perturbation.active(step) else None
         yield from scaled(_settle_job(circuit, config, is_held, delta), at, total, said)
-        steps.append((yield from scaled(_size_job(delta, step), at, total, said)))
+        of_gene, of_cell = yield from scaled(_size_job(delta, step), at, total, said)
+        steps.append(float(of_gene.mean()))
         metrics = {"mean |delta|": steps[-1]}
-        shown = _preview(circuit, inputs, delta, step) if preview else None
+        shown = _preview(circuit, inputs, step, of_gene, of_cell) if preview else None
         yield Progress(_STAGE, at + 1, total, said, metrics, shown)
     if inputs.perturbation.active(config.n_propagation):
         held.force(delta)
     return delta, np.array(steps)
 
 
-def in_data_order(circuit: Circuit, delta: Floats, negligible: float) -> NDArray[np.float32]:
-    """Return a change as (n_obs, n_genes) float32 in the order of the data set's cells."""
-    out = np.zeros(delta.shape[::-1], np.float32)
-    out[circuit.order] = delta.T
-    out[np.abs(out) <= negligible] = 0.0
+def in_data_order_job(
+    circuit: Circuit, delta: Floats, negligible: float
+) -> Job[NDArray[np.float32]]:
+    """Return a change as (n_obs, n_genes) float32 in the order of the data set's cells.
+
+    Numbers whose size is not above `negligible` are 0.
+    """
+    out = np.empty(delta.shape[::-1], np.float32)
+    step = max(_VALUES_AT_ONCE // max(len(delta), 1), 1)
+    pace = Pace()
+    for first in range(0, circuit.n_cells, step):
+        some = slice(first, first + step)
+        part = delta[:, some].T.astype(np.float32)
+        part[np.abs(part) <= negligible] = 0.0
+        out[circuit.order[some]] = part
+        if pace.due():
+            yield Progress(_STAGE, first, circuit.n_cells)
     return out
 
 
@@ -149,19 +162,26 @@ def _settle_job(
         held.force(delta)
 
 
-def _size_job(delta: Floats, step: int) -> Job[float]:
-    """Return the mean size of a change; refuse one that is beyond all numbers."""
-    total, pace = 0.0, Pace()
+def _size_job(delta: Floats, step: int) -> Job[tuple[Floats, Floats]]:
+    """Return the mean size of each gene's change, and the norm of each cell's.
+
+    Raises
+    ------
+    DataError
+        If it is beyond all numbers.
+    """
+    of_gene, square, pace = np.zeros(len(delta)), np.zeros(delta.shape[1]), Pace()
     for genes in _gene_blocks(delta):
-        total += float(np.abs(delta[genes]).sum())
+        of_gene[genes] = np.abs(delta[genes]).mean(axis=1)
+        square += np.einsum("gc,gc->c", delta[genes], delta[genes])
         if pace.due():
             yield Progress(_STAGE, genes.stop, len(delta))
-    if not np.isfinite(total):
+    if not np.isfinite(of_gene).all():
         raise DataError(
             f"the changes are beyond all numbers after {counted(step, 'step')}",
             "clip expression to its range, or take fewer steps",
         )
-    return total / max(delta.size, 1)
+    return of_gene, np.sqrt(square)
 
 
 def _gene_blocks(delta: Floats) -> Iterator[slice]:
@@ -170,12 +190,13 @@ def _gene_blocks(delta: Floats) -> Iterator[slice]:
         yield slice(start, min(start + step, len(delta)))
 
 
-def _preview(circuit: Circuit, inputs: PerturbInputs, delta: Floats, step: int) -> StepPreview:
-    mean_abs = np.abs(delta).mean(axis=1)
-    others = mean_abs.copy()
+def _preview(
+    circuit: Circuit, inputs: PerturbInputs, step: int, of_gene: Floats, of_cell: Floats
+) -> StepPreview:
+    others = of_gene.copy()
     others[inputs.targets] = -1.0
     top = [int(k) for k in np.argsort(-others, kind="stable")[:_STRONGEST] if others[k] > 0]
     shift = np.empty(circuit.n_cells, np.float32)
-    shift[circuit.order] = np.sqrt(np.einsum("gc,gc->c", delta, delta))
+    shift[circuit.order] = of_cell
     genes = tuple(inputs.tissue.genes[k] for k in top)
-    return StepPreview(step, genes, mean_abs[top], shift)
+    return StepPreview(step, genes, of_gene[top], shift)

@@ -18,7 +18,7 @@ from celldyn.betas.perturbing.derivatives import Terms, pair_factors
 from celldyn.betas.perturbing.slopes import Label, Stepper
 from celldyn.jobs import Job, Pace, Progress
 
-_VALUES_AT_ONCE = 1 << 21
+_VALUES_AT_ONCE = 1 << 20
 """Numbers of the design in one block of cells."""
 _VALUES_HELD = 1 << 25
 """The same where betas vary: a block is read once per gene, and should be long."""

@@ -10,7 +10,7 @@ from celldyn.betas.perturbing.circuit import circuit_job
 from celldyn.betas.perturbing.config import PerturbConfig
 from celldyn.betas.perturbing.inputs import PerturbInputs
 from celldyn.betas.perturbing.preparing import Fields, prepare_perturb
-from celldyn.betas.perturbing.propagate import in_data_order, propagate_job
+from celldyn.betas.perturbing.propagate import in_data_order_job, propagate_job
 from celldyn.betas.perturbing.results import PerturbResult
 from celldyn.betas.perturbing.stored import write_perturbed
 from celldyn.jobs import Job, run, scaled
@@ -80,15 +80,18 @@ def perturb_job(inputs: PerturbInputs, config: PerturbConfig) -> Job[PerturbResu
         If neighbours are too many, or the change grows beyond all numbers.
     """
     started = time.perf_counter()
-    job = circuit_job(inputs.tissue, config)
-    circuit = yield from scaled(job, 0, 1 + config.n_propagation)
+    wiring = circuit_job(inputs.tissue, config)
+    circuit = yield from scaled(wiring, 0, 1 + config.n_propagation)
     delta, steps = yield from propagate_job(circuit, inputs, config, done=1)
+    n_steps = config.n_propagation
+    job = in_data_order_job(circuit, delta, config.negligible)
+    change = yield from scaled(job, n_steps, 1 + n_steps)
     tissue = inputs.tissue
     return PerturbResult(
         perturbation=inputs.perturbation,
         config=config,
         genes=tissue.genes,
-        delta=in_data_order(circuit, delta, config.negligible),
+        delta=change,
         steps=steps,
         mean_expression=tissue.levels.mean(axis=0),
         responds=tissue.responds,

@@ -24,7 +24,7 @@ from celldyn.betas.perturbing.preparing import (
     prepare_tissue,
     with_perturbation,
 )
-from celldyn.betas.perturbing.propagate import in_data_order, propagate_job
+from celldyn.betas.perturbing.propagate import in_data_order_job, propagate_job
 from celldyn.betas.perturbing.screen_files import ScreenFolder
 from celldyn.data import find_gene
 from celldyn.errors import ConfigError, DataError
@@ -203,7 +203,7 @@ def screen_job(
             one = with_perturbation(tissue, perturbation, notes=False)
             job = propagate_job(circuit, one, config, preview=False)
             change, _ = yield from scaled(job, k, n, gene)
-            delta = in_data_order(circuit, change, config.negligible)
+            delta = yield from in_data_order_job(circuit, change, config.negligible)
             row = _measure(tissue, gene, delta)
             if kept is not None:
                 kept.write(gene, perturbation, delta, row)

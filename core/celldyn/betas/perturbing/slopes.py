@@ -11,9 +11,11 @@ from celldyn.betas.inputs import Floats
 from celldyn.betas.perturbing.circuit import Circuit
 from celldyn.betas.perturbing.columns import Factors, Side, Slopes
 from celldyn.betas.perturbing.config import Version
-from celldyn.jobs import Job, scaled
+from celldyn.jobs import Job, Progress, scaled
 
 Label: TypeAlias = tuple[str, int]
+
+_STAGE = "received ligands"
 
 
 class Stepper(Protocol):
@@ -72,8 +74,10 @@ class Difference:
         """See `Stepper`."""
         c, f = self.circuit, self.circuit.features
         change = f.change(c.start, delta)
+        yield Progress(_STAGE)
         heard = f.heard(f.plain)
         d_heard = np.where(change == 0, 0.0, f.heard(f.plain + change) - heard)
+        yield Progress(_STAGE)
         gated, d_gated = f.gated(heard), f.gated(d_heard)
         lr, tfl = c.columns.lr, c.columns.tfl
         d_received = yield from scaled(_received_job(c, d_gated[lr.ligand], lr), 0, 2)
@@ -146,6 +150,7 @@ class Released:
         lr, tfl = c.columns.lr, c.columns.tfl
         gated, signal = self.gated, self.signal
         moved = f.change(c.start, delta)
+        yield Progress(_STAGE)
         heard = f.heard(f.plain + moved)
         self.gated = f.gated(heard)
         received = yield from scaled(_received_job(c, self.gated[lr.ligand], lr), 0, 2)
@@ -155,6 +160,7 @@ class Released:
         moved[ligands] = larger[ligands] - self.largest[ligands]
         if self.version == "0.1.21":
             self.signal = larger
+        yield Progress(_STAGE)
         d_partner = moved * (gated > 0)
         return Slopes(
             regulators=moved,
@@ -190,6 +196,6 @@ def _received_job(circuit: Circuit, sent: Floats, side: Side) -> Job[Floats]:
     """Return what cells receive of signals of which only some are sent."""
     sending = np.flatnonzero(sent.any(axis=1))
     received = np.zeros(sent.shape)
-    job = circuit.diffuser.received_job(sent[sending], side.radius[sending], "received ligands")
+    job = circuit.diffuser.received_job(sent[sending], side.radius[sending], _STAGE)
     received[sending] = yield from job
     return received

@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 from celldyn.betas.field import BetaField
 from celldyn.betas.inputs import Floats, Ints
 from celldyn.betas.perturbing.columns import Columns, Slopes
+from celldyn.jobs import Job, Progress
 
 _COMMON = 0.2
 """Share of the genes from which on a column is worth a dense row."""
@@ -71,13 +72,13 @@ class Weights:
         return out
 
 
-def weights_of(
+def weights_job(
     fields: Mapping[str, BetaField],
     genes: Mapping[str, int],
     columns: Columns,
     order: Ints,
     scale: float,
-) -> list[Weights]:
+) -> Job[list[Weights]]:
     """Put the coefficients of genes into matrices, one set per way in which cells are fitted.
 
     Parameters
@@ -91,43 +92,45 @@ def weights_of(
     scale
         Multiplies the coefficients of pairs.
     """
-    alike: dict[tuple[bytes, int], list[str]] = {}
+    alike: dict[tuple[bytes, int], dict[str, BetaField]] = {}
     for gene, field in fields.items():
         key = field.fit_of_cell.astype(np.int64).tobytes(), len(field.coefficients)
-        alike.setdefault(key, []).append(gene)
-    sets = [_one({gene: fields[gene] for gene in some}, genes, columns, order, scale)
-            for some in alike.values()]  # fmt: skip
+        alike.setdefault(key, {})[gene] = field
+    sets = []
+    for some in alike.values():
+        at = np.array([genes[name] for name in some], np.intp)
+        sets.append((yield from _one_job(some, at, columns, order, scale)))
     return sorted(sets, key=lambda weights: -len(weights.genes))
 
 
-def _one(
-    fields: Mapping[str, BetaField],
-    genes: Mapping[str, int],
-    columns: Columns,
-    order: Ints,
-    scale: float,
-) -> Weights:
-    names = list(fields)
-    any_field = fields[names[0]]
+def _one_job(
+    fields: Mapping[str, BetaField], genes: Ints, columns: Columns, order: Ints, scale: float
+) -> Job[Weights]:
+    any_field = next(iter(fields.values()))
     n_fits = len(any_field.coefficients)
     column, gene, values = _triplets(fields, columns, scale)
-    used = np.zeros((len(columns), len(names)), bool)
+    yield Progress("coefficients", 0, n_fits)
+    used = np.zeros((len(columns), len(genes)), bool)
     used[column, gene] = values.any(axis=0)
     share = used.mean(axis=1)
     common = np.flatnonzero(share >= _COMMON)
     rare = np.flatnonzero((share > 0) & (share < _COMMON))
     place = np.full(len(columns), -1)
     place[common], place[rare] = np.arange(len(common)), np.arange(len(rare))
-    is_common, is_rare = np.isin(column, common), np.isin(column, rare)
-    dense = np.zeros((n_fits, len(common), len(names)))
-    dense[:, place[column[is_common]], gene[is_common]] = values[:, is_common]
-    where = place[column[is_rare]], gene[is_rare]
-    shape = (len(rare), len(names))
-    sparse = [_compact(row[is_rare], where, shape) for row in values]
+    of_common = np.flatnonzero(share[column] >= _COMMON)
+    of_rare = np.flatnonzero((share[column] > 0) & (share[column] < _COMMON))
+    dense = np.zeros((n_fits, len(common), len(genes)))
+    in_dense = place[column[of_common]], gene[of_common]
+    in_sparse = place[column[of_rare]], gene[of_rare]
+    sparse = []
+    for fit, row in enumerate(values):
+        dense[fit][in_dense] = row[of_common]
+        sparse.append(_compact(row[of_rare], in_sparse, (len(rare), len(genes))))
+        yield Progress("coefficients", fit + 1, n_fits)
     return Weights(
-        genes=np.array([genes[name] for name in names], np.intp),
+        genes=genes,
         fit_of_cell=any_field.fit_of_cell[order],
-        intercepts=np.array([fields[name].coefficients[:, 0] for name in names]).T,
+        intercepts=np.array([field.coefficients[:, 0] for field in fields.values()]).T,
         common=common,
         rare=rare,
         dense=dense,
