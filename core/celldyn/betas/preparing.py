@@ -19,7 +19,7 @@ from celldyn.data import find_gene
 from celldyn.data.genes import matrix_of
 from celldyn.data.ligand_receptor import explode_complexes, read_ligand_receptors
 from celldyn.data.ligand_target import read_ligand_target
-from celldyn.errors import ConfigError, PriorError
+from celldyn.errors import ConfigError, DataError, PriorError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,6 +106,8 @@ def find_modulators(
     Takes and raises what `prepare` does; it reads no expression, so that it can be asked as
     often as a form changes.
     """
+    if not adata.n_obs:
+        raise DataError("the data set has no cells", "open one that has")
     names = NameMap(adata.var_names)
     target = find_gene(adata, config.target_gene)
     matrix_of(adata, config.layer)
