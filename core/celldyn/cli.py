@@ -12,6 +12,7 @@ from celldyn import __version__
 from celldyn.cli_arguments import add_config_arguments, given_parameters
 from celldyn.cli_panel import add_panel
 from celldyn.cli_parts import add_output, say
+from celldyn.cli_perturb import add_perturb
 from celldyn.cli_simulate import add_simulate
 from celldyn.errors import CelldynError
 
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_betas(commands)
     add_panel(commands)
+    add_perturb(commands)
     add_simulate(commands)
     demo = commands.add_parser("demo", help="fit a sample tissue whose truth is known")
     demo.set_defaults(command=_demo)

@@ -34,7 +34,12 @@ if TYPE_CHECKING:
     from celldyn.betas.perturbing.permutation import permutation_test, permutation_test_job
     from celldyn.betas.perturbing.preparing import prepare_perturb
     from celldyn.betas.perturbing.propagate import StepPreview
-    from celldyn.betas.perturbing.reading import genes_with_betas
+    from celldyn.betas.perturbing.reading import (
+        Models,
+        genes_with_betas,
+        load_models_job,
+        read_models,
+    )
     from celldyn.betas.perturbing.results import PerturbResult
     from celldyn.betas.perturbing.run import perturb, perturb_job
     from celldyn.betas.perturbing.screen import (
@@ -63,6 +68,7 @@ _HOME = {
     "Found": "preparing",
     "Gram": "gram",
     "GridVectors": "perturbing.arrows",
+    "Models": "perturbing.reading",
     "PerturbConfig": "perturbing.config",
     "PerturbInputs": "perturbing.inputs",
     "PerturbResult": "perturbing.results",
@@ -89,6 +95,7 @@ _HOME = {
     "group_lasso": "lasso",
     "group_lasso_job": "lasso",
     "influence_paths": "perturbing.influence",
+    "load_models_job": "perturbing.reading",
     "neighbour_counts": "diffusion",
     "permutation_test": "perturbing.permutation",
     "permutation_test_job": "perturbing.permutation",
@@ -102,6 +109,7 @@ _HOME = {
     "propose_regulators": "propose",
     "propose_target": "propose",
     "radius_graph": "neighbours",
+    "read_models": "perturbing.reading",
     "read_perturbed": "perturbing.stored",
     "read_result": "stored",
     "received_ligands": "diffusion",
@@ -122,6 +130,7 @@ __all__ = [
     "Found",
     "Gram",
     "GridVectors",
+    "Models",
     "PerturbConfig",
     "PerturbInputs",
     "PerturbResult",
@@ -148,6 +157,7 @@ __all__ = [
     "group_lasso",
     "group_lasso_job",
     "influence_paths",
+    "load_models_job",
     "neighbour_counts",
     "permutation_test",
     "permutation_test_job",
@@ -161,6 +171,7 @@ __all__ = [
     "propose_regulators",
     "propose_target",
     "radius_graph",
+    "read_models",
     "read_perturbed",
     "read_result",
     "received_ligands",

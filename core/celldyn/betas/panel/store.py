@@ -211,6 +211,10 @@ class BetaStore(Mapping[str, BetaField]):
         result = self.result(gene)
         return pd.DataFrame(result.values, index=list(self.obs_names), columns=result.columns)
 
+    def fits(self, gene: str) -> tuple[ClusterFit, ...]:
+        """Return how the models of a gene fared, by section and cluster; raises as `field`."""
+        return self._fits(gene)
+
     def scores(self) -> pd.DataFrame:
         """Return one row per gene, section and cluster: gene, then the columns of `ClusterFit`."""
         import pandas as pd

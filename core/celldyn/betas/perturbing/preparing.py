@@ -9,21 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celldyn.betas.config import ModelConfig
-from celldyn.betas.field import BetaField
 from celldyn.betas.inputs import THRESHOLDS, Ints, codes_of
 from celldyn.betas.names import NameMap
 from celldyn.betas.perturbing.config import PerturbConfig
 from celldyn.betas.perturbing.inputs import PerturbInputs, PerturbTissue
-from celldyn.betas.perturbing.reading import Models, read_models
+from celldyn.betas.perturbing.reading import Fields, Models, models_of
 from celldyn.data import coordinates, expression, find_gene, um_per_unit
 from celldyn.data.words import counted, listed
-from celldyn.errors import ConfigError, DataError, MissingKeyError, NotFittedError
+from celldyn.errors import ConfigError, DataError, MissingKeyError
 from celldyn.perturbation import Perturbation
 
 if TYPE_CHECKING:
     from anndata import AnnData
-
-Fields = Mapping[str, BetaField]
 
 
 def prepare_perturb(
@@ -31,7 +28,7 @@ def prepare_perturb(
     perturbation: Perturbation,
     config: PerturbConfig | None = None,
     *,
-    fields: Fields | None = None,
+    fields: Fields | Models | None = None,
     model: ModelConfig | None = None,
     heldout_r2: Mapping[str, float] | None = None,
 ) -> PerturbInputs:
@@ -46,11 +43,12 @@ def prepare_perturb(
     config
         The parameters.
     fields
-        The betas of each modelled gene; None takes all that are on the AnnData.
+        The betas of each modelled gene: a mapping, a `BetaStore`, or `Models` that were read
+        before; None takes all that are on the AnnData or in the store it names.
     model
-        What `fields` were fitted with; None reads it from the AnnData, where they lie too.
+        What the fields of a mapping were fitted with; None takes what the AnnData says of one.
     heldout_r2
-        Held-out R² of the models of `fields`; None reads them likewise, where it can.
+        Held-out R² of the models of a mapping, where they are known.
 
     Returns
     -------
@@ -98,25 +96,6 @@ def with_perturbation(
     forced = alone.apply(before, list(perturbation.genes), floor=floor)
     said = _notes(tissue, list(perturbation.genes), before, forced) if notes else ()
     return PerturbInputs(tissue, perturbation, targets, rows, forced, said)
-
-
-def models_of(
-    adata: AnnData,
-    fields: Fields | None,
-    model: ModelConfig | None = None,
-    heldout_r2: Mapping[str, float] | None = None,
-) -> Models:
-    """Return the models that a caller gave, or those on the AnnData."""
-    if fields is None:
-        return read_models(adata)
-    if not len(fields):
-        raise NotFittedError("there are no betas", "fit some genes first")
-    model = getattr(fields, "config", None) if model is None else model
-    scores: Any = getattr(fields, "heldout_r2", None) if heldout_r2 is None else heldout_r2
-    if model is None:
-        there = read_models(adata, [next(iter(fields))])
-        model = there.config
-    return Models(fields, model, scores if isinstance(scores, Mapping) else {})
 
 
 def prepare_tissue(

@@ -9,8 +9,9 @@ from celldyn.betas.config import ModelConfig
 from celldyn.betas.perturbing.circuit import circuit_job
 from celldyn.betas.perturbing.config import PerturbConfig
 from celldyn.betas.perturbing.inputs import PerturbInputs
-from celldyn.betas.perturbing.preparing import Fields, prepare_perturb
+from celldyn.betas.perturbing.preparing import prepare_perturb
 from celldyn.betas.perturbing.propagate import in_data_order_job, propagate_job
+from celldyn.betas.perturbing.reading import Fields, Models
 from celldyn.betas.perturbing.results import PerturbResult
 from celldyn.betas.perturbing.stored import write_perturbed
 from celldyn.jobs import Job, run, scaled
@@ -26,7 +27,7 @@ def perturb(
     config: PerturbConfig | None = None,
     *,
     name: str = "",
-    fields: Fields | None = None,
+    fields: Fields | Models | None = None,
     model: ModelConfig | None = None,
     bar: bool = True,
 ) -> PerturbResult:

@@ -18,13 +18,12 @@ from celldyn.betas.perturbing.circuit import Circuit, circuit_job
 from celldyn.betas.perturbing.config import PerturbConfig
 from celldyn.betas.perturbing.inputs import PerturbTissue
 from celldyn.betas.perturbing.preparing import (
-    Fields,
     features_of,
-    models_of,
     prepare_tissue,
     with_perturbation,
 )
 from celldyn.betas.perturbing.propagate import in_data_order_job, propagate_job
+from celldyn.betas.perturbing.reading import Fields, Models, models_of
 from celldyn.betas.perturbing.screen_files import ScreenFolder
 from celldyn.data import find_gene
 from celldyn.errors import ConfigError, DataError
@@ -126,7 +125,7 @@ def prepare_screen(
     genes: Sequence[str] | None = None,
     change: ScreenChange = "knockout",
     cells: ArrayLike | None = None,
-    fields: Fields | None = None,
+    fields: Fields | Models | None = None,
     model: ModelConfig | None = None,
 ) -> ScreenInputs:
     """Check and read what a screen needs; nothing is computed or written.
