@@ -58,6 +58,8 @@ def panel(given: argparse.Namespace) -> None:
         say(f"Left out: {gene}, {reason}")
     if len(inputs.skipped) > _SHOWN:
         say(f"Left out: {len(inputs.skipped) - _SHOWN} more genes")
+    for note in inputs.notes:
+        say(f"Note: {note}")
     _fit(given, inputs, config, store)
     write_panel(adata, store, file_path=given.output)
     written = write(adata, given.output)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from contextlib import closing
+from typing import TYPE_CHECKING, TypeVar
 
 from celldyn.errors import ConfigError
+from celldyn.jobs import Job
 
 if TYPE_CHECKING:
     import torch
+
+
+T = TypeVar("T")
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -46,3 +51,23 @@ def usable_threads() -> int:
 def spare_threads() -> int:
     """Return how many threads work may take while a window stays alive: cores − 1, at least 1."""
     return max(usable_threads() - 1, 1)
+
+
+def in_one_thread(job: Job[T]) -> Job[T]:
+    """Run a job with linear algebra on one thread, and as it was between its steps.
+
+    Many small systems are solved no faster by several threads, and far slower where cores are
+    shared: the threads wait for each other by spinning.
+    """
+    from threadpoolctl import ThreadpoolController
+
+    controller = ThreadpoolController()
+    with closing(job):
+        while True:
+            with controller.limit(limits=1, user_api="blas"):
+                try:
+                    step = next(job)
+                except StopIteration as end:
+                    result: T = end.value
+                    return result
+            yield step

@@ -29,6 +29,7 @@ from celldyn.betas.seed_model import (
 from celldyn.betas.stored import write_result
 from celldyn.betas.varying import vary_section_job
 from celldyn.betas.varying.cluster import Cluster, Surroundings, Varied
+from celldyn.devices import in_one_thread
 from celldyn.jobs import Job, Progress, run, scaled
 
 if TYPE_CHECKING:
@@ -73,6 +74,11 @@ def fit_job(inputs: BetasInputs, config: BetasConfig) -> Job[BetasResult]:
     Progress. When a cluster is done its `metrics` hold "r2/<section · cluster>", and
     "heldout/<section · cluster>" where blocks were held out.
     """
+    result = yield from in_one_thread(_fit_job(inputs, config))
+    return result
+
+
+def _fit_job(inputs: BetasInputs, config: BetasConfig) -> Job[BetasResult]:
     check_skipped(config, inputs.clusters)
     started = time.perf_counter()
     ledger = Ledger.of(inputs, config)

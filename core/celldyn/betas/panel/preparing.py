@@ -37,6 +37,10 @@ DOUBLE_BYTES = 1 << 31
 
 _GENES_AT_ONCE = 256
 _NO_PAIRS = "No ligand-receptor pair of the table has both its genes in the data set."
+_PROPOSED = (
+    "Regulators are genes that vary with the target in these very cells, and no known ones; "
+    "held-out scores flatter them."
+)
 
 
 def prepare_panel(
@@ -89,33 +93,30 @@ def prepare_panel(
             f"no gene can be modelled: of {gene} it holds that {reason}",
             "choose other genes, or give other regulators",
         )
+    notes = (_PROPOSED,) if finder.proposes else ()
+    if config.use_ligands and not any(modulators.lr for _, modulators in found):
+        notes += (_NO_PAIRS,)
     union, columns = Union.of([modulators for _, modulators in found])
     features = sorted({*union.features, *(gene for gene, _ in found)})
-    levels = _read(adata, names, features, config.layer, matrix)
+    targets = tuple(
+        Target(gene, m, at, finder.proposes, finder.allowed(gene, m, clusters[1]))
+        for (gene, m), at in zip(found, columns, strict=True)
+    )
     return PanelInputs(
-        targets=tuple(
-            Target(
-                gene,
-                modulators,
-                at,
-                finder.proposes,
-                finder.allowed(gene, modulators, clusters[1]),
-            )
-            for (gene, modulators), at in zip(found, columns, strict=True)
-        ),
+        targets=targets,
         skipped=tuple(skipped),
         species=species,
         union=union,
         xy=np.ascontiguousarray(coordinates(adata) * (um_per_unit(adata) or 1.0)),
         features=tuple(features),
-        levels=levels,
+        levels=_read(adata, names, features, config.layer, matrix),
         active=active_features(adata, names, features),
         cluster_codes=clusters[0],
         clusters=clusters[1],
         section_codes=sections[0],
         sections=sections[1],
         obs_names=tuple(map(str, adata.obs_names)),
-        notes=() if union.lr or not config.use_ligands else (_NO_PAIRS,),
+        notes=notes,
     )
 
 

@@ -13,6 +13,7 @@ from celldyn.betas.panel.design import panel_design_job
 from celldyn.betas.panel.fingerprint import column_digests_job, gene_digest
 from celldyn.betas.panel.inputs import PanelInputs
 from celldyn.betas.panel.store import BetaStore
+from celldyn.devices import in_one_thread
 from celldyn.errors import ConfigError
 from celldyn.jobs import Job, Progress, scaled
 
@@ -75,6 +76,11 @@ def panel_job(inputs: PanelInputs, config: PanelConfig, store: BetaStore) -> Job
     ConfigError
         If the store has a gene that was fitted on other data.
     """
+    result = yield from in_one_thread(_panel_job(inputs, config, store))
+    return result
+
+
+def _panel_job(inputs: PanelInputs, config: PanelConfig, store: BetaStore) -> Job[PanelResult]:
     started = time.perf_counter()
     kept = tuple(gene for gene in inputs.genes if gene in store)
     chunks = yield from chunks_job(inputs, config, store)
