@@ -18,8 +18,10 @@ without it. `peer_spacetravlr.py` tells which of its inputs are replaced.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 from dataclasses import asdict, dataclass, field
@@ -32,6 +34,7 @@ from celldyn.betas import received_ligands
 
 VARIABLE = "CELLDYN_PEER_PYTHON"
 _SCRIPT = Path(__file__).with_name("peer_spacetravlr.py")
+_JOB, _RESULT = "job.json", "result.json"
 _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
 )
@@ -113,24 +116,22 @@ def peer_python() -> str | None:
 def run_peer(job: Job, kept: Path | None = None) -> PeerResult | None:
     """Run a job; None, and a line that says so, where the peer is not installed.
 
-    What the peer found is left in the folder `kept`, if there is one, and is read from there the
-    next time that the same is asked: look to it that the files of the job are the same.
+    What the peer found is left in a folder within `kept`, if that is given, and is read from there
+    the next time that the same is asked: look to it that the files of the job are the same.
     """
-    if kept is not None and _asked_before(job, kept):
-        return _read(kept)
+    room = None if kept is None else kept / _digest(job)
+    if room is not None and (room / _RESULT).exists():
+        return _read(room)
     python = peer_python()
     if python is None:
         return None
     with tempfile.TemporaryDirectory() as name:
-        room = kept or Path(name)
-        room.mkdir(parents=True, exist_ok=True)
-        asked, found = room / "job.json", room / "result.json"
-        found.unlink(missing_ok=True)
-        asked.write_text(json.dumps(asdict(job)), encoding="utf-8")
+        made = Path(name)
+        (made / _JOB).write_text(json.dumps(asdict(job)), encoding="utf-8")
         environment = {**os.environ, **_ONE_THREAD}
         environment.pop("PYTHONPATH", None)
         done = subprocess.run(
-            [python, str(_SCRIPT), str(asked), str(found)],
+            [python, str(_SCRIPT), str(made / _JOB), str(made / _RESULT)],
             env=environment,
             capture_output=True,
             text=True,
@@ -138,20 +139,21 @@ def run_peer(job: Job, kept: Path | None = None) -> PeerResult | None:
         )
         if done.returncode:
             raise RuntimeError(f"the peer failed ({done.returncode}):\n{done.stderr[-3000:]}")
-        return _read(room)
+        if room is not None:
+            shutil.copytree(made, room, ignore=shutil.ignore_patterns("models"))
+        return _read(made)
 
 
-def _asked_before(job: Job, kept: Path) -> bool:
-    if not (kept / "result.json").exists():
-        return False
-    files = {"adata", "grn", "lr", "ligand_target", "folds"}
-    before = json.loads((kept / "job.json").read_text(encoding="utf-8"))
-    now = json.loads(json.dumps(asdict(job)))
-    return all(before.get(key) == now[key] for key in now.keys() - files)
+def _digest(job: Job) -> str:
+    """Return a name for what is asked, whatever the files are called."""
+    files = ("adata", "grn", "lr", "ligand_target", "folds")
+    asked = {key: value for key, value in asdict(job).items() if key not in files}
+    text = json.dumps([asked, [getattr(job, name) is None for name in files]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _read(room: Path) -> PeerResult:
-    found = room / "result.json"
+    found = room / _RESULT
     with np.load(found.with_suffix(".npz")) as arrays:
         return PeerResult(**json.loads(found.read_text(encoding="utf-8")), arrays=dict(arrays))
 
