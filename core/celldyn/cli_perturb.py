@@ -69,6 +69,7 @@ def perturb(given: argparse.Namespace) -> None:
         read_models,
         write_perturbed,
     )
+    from celldyn.betas.panel.linked import find_store, name_store
     from celldyn.data import read, write
     from celldyn.data.writing import check_target
 
@@ -84,6 +85,9 @@ def perturb(given: argparse.Namespace) -> None:
     result = run(perturb_job(inputs, config), bar=not given.quiet)
     done = result.perturbation.describe(adata.n_obs)
     write_perturbed(adata, result, given.name or done)
+    store = find_store(adata, given.file)
+    if store is not None:
+        name_store(adata, store, given.output)
     written = write(adata, given.output)  # first the file: printing may fail
     _report(result, done)
     say(f"Written: {written}")

@@ -18,7 +18,7 @@ from celldyn.betas import (
     read_perturbed,
     write_result,
 )
-from celldyn.betas.panel import BetaStore, write_panel
+from celldyn.betas.panel import BetaStore, find_store, write_panel
 from celldyn.betas.perturbing import reading
 from celldyn.cli import main
 from celldyn.errors import ConfigError, NotFittedError
@@ -142,9 +142,13 @@ def test_the_command_writes_what_the_job_finds(panel, tmp_path, capsys):
 
 
 def test_the_command_knocks_out_by_default_and_names_what_it_did(panel, tmp_path):
-    out = tmp_path / "out.h5ad"
+    out = tmp_path / "elsewhere" / "out.h5ad"
     assert command(panel, out, "--genes", "Tf1") == 0
-    assert perturbed_names(ad.read_h5ad(out)) == ["knock-out of Tf1"]
+    back = ad.read_h5ad(out)
+    assert perturbed_names(back) == ["knock-out of Tf1"]
+    store = find_store(back, out)  # it is still found from where the result lies
+    assert store is not None
+    assert sorted(store.genes) == sorted(TARGETS)
 
 
 @pytest.mark.parametrize(

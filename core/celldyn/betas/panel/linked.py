@@ -46,9 +46,7 @@ def write_panel(
     table = store.gene_table().set_index("gene")
     for key, column in ((keys.BETAS_R2, "r2"), (keys.BETAS_HELDOUT_R2, "heldout_r2")):
         adata.var[key.name] = table[column].reindex(adata.var_names).to_numpy(float)
-    home = dict(adata.uns.get(keys.CELLDYN.name, {}))
-    home[keys.BETAS_STORE.name] = _seen_from(_folder_of(adata, file_path), store.path)
-    adata.uns[keys.CELLDYN.name] = home
+    name_store(adata, store, file_path)
     seconds = float(table["seconds"].sum())
     record(
         adata,
@@ -60,6 +58,16 @@ def write_panel(
     )
     rows = (keys.BETAS_R2, keys.BETAS_HELDOUT_R2, keys.BETAS_STORE, keys.RECORDS)
     return {key.path() for key in rows}
+
+
+def name_store(adata: AnnData, store: BetaStore, file_path: Path | str | None = None) -> None:
+    """Note on the AnnData where its store is, as seen from where the AnnData will be.
+
+    For a data set that is written to another folder than the one it was read from.
+    """
+    home = dict(adata.uns.get(keys.CELLDYN.name, {}))
+    home[keys.BETAS_STORE.name] = _seen_from(_folder_of(adata, file_path), store.path)
+    adata.uns[keys.CELLDYN.name] = home
 
 
 def find_store(adata: AnnData, file_path: Path | str | None = None) -> BetaStore | None:

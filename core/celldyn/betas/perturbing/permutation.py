@@ -16,6 +16,7 @@ from celldyn.betas.perturbing.config import PerturbConfig
 from celldyn.betas.perturbing.inputs import PerturbInputs
 from celldyn.betas.perturbing.partial import Reduced
 from celldyn.betas.perturbing.slopes import design_of
+from celldyn.devices import in_one_thread
 from celldyn.errors import ConfigError
 from celldyn.jobs import Job, Progress, run, scaled
 
@@ -92,6 +93,18 @@ def permutation_test_job(
     seed: int = 0,
 ) -> Job[pd.DataFrame]:
     """Do the work of `permutation_test`."""
+    job = _test_job(inputs, config, n_permutations, block_um, seed)
+    table = yield from in_one_thread(job)
+    return table
+
+
+def _test_job(
+    inputs: PerturbInputs,
+    config: PerturbConfig,
+    n_permutations: int,
+    block_um: float | None,
+    seed: int,
+) -> Job[pd.DataFrame]:
     import pandas as pd
 
     if n_permutations < 1:
