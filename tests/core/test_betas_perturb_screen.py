@@ -20,7 +20,7 @@ from celldyn.betas import (
 )
 from celldyn.betas.field import BetaField
 from celldyn.betas.modulators import Modulators
-from celldyn.betas.perturbing.permutation import benjamini_hochberg
+from celldyn.betas.perturbing.chance import benjamini_hochberg
 from celldyn.errors import ConfigError, DataError, MissingKeyError, NotFittedError
 from celldyn.jobs import run
 from celldyn.perturbation import Change, Perturbation

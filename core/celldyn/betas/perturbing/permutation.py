@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from celldyn.betas.inputs import Floats, Ints
+from celldyn.betas.perturbing.chance import (
+    benjamini_hochberg,
+    chi2_scale,
+    permutations,
+    strata_of,
+)
 from celldyn.betas.perturbing.circuit import Circuit, circuit_job
 from celldyn.betas.perturbing.columns import Columns, Slopes
 from celldyn.betas.perturbing.config import PerturbConfig
@@ -22,10 +27,6 @@ from celldyn.jobs import Job, Progress, run, scaled
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_MOST_CELLS = 4000
-"""Cells of a stratum that are looked at; more would not change a verdict."""
-_VALUES_AT_ONCE = 1 << 21
 
 
 def permutation_test(
@@ -114,7 +115,7 @@ def _test_job(
     tally = _Tally.of(len(tested.genes), n_permutations)
     rng = np.random.default_rng(seed)
     slopes = design_of(circuit)
-    strata = _strata(inputs, circuit.order, block_um, rng)
+    strata = strata_of(inputs, circuit.order, block_um, rng)
     for k, (cells, blocks) in enumerate(strata):
         job = _stratum_job(circuit, slopes, tested, tally, cells, blocks, rng)
         yield from scaled(job, 1 + k / len(strata), 2)
@@ -130,16 +131,6 @@ def _test_job(
     table.loc[rows, "partial_r2"] = (tally.explained / np.maximum(tally.left, 1e-300))[known]
     table.loc[rows, "p"], table.loc[rows, "q"] = p, benjamini_hochberg(p)
     return table.sort_values("p", kind="stable", ignore_index=True)
-
-
-def benjamini_hochberg(p: Floats) -> Floats:
-    """Return the false discovery rate at which each p is still called."""
-    p = np.asarray(p, np.float64)
-    order = np.argsort(p)[::-1]
-    ranks = np.arange(len(p), 0, -1)
-    q = np.empty(len(p))
-    q[order] = np.minimum(np.minimum.accumulate(p[order] * len(p) / ranks), 1.0)
-    return q
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -217,7 +208,7 @@ def _stratum_job(
     rng: np.random.Generator,
 ) -> Job[None]:
     """Add the cells of one type and section to the tally."""
-    orders = list(_permutations(blocks, tally.drawn.shape[1], rng))
+    orders = list(permutations(blocks, tally.drawn.shape[1], rng))
     design = _design(slopes, circuit.columns, tested.columns, cells)
     yield Progress("design", 0, len(tested.genes))
     reduced = Reduced.of(design, tested.columns, tested.common)
@@ -235,10 +226,10 @@ def _stratum_job(
         tally.explained[k] += explained
         n_directions, n_left = basis.shape[1], len(cells) - 1
         freedom = n_left - reduced.n_taken(tested.others[k])
-        tally.statistic[k] += _chi2(explained / left, n_directions, freedom)
+        tally.statistic[k] += chi2_scale(explained / left, n_directions, freedom)
         for some, order in orders:
             drawn = np.square(basis.T @ rest[order]).sum(axis=0)
-            tally.drawn[k, some] += _chi2(drawn / left, n_directions, n_left)
+            tally.drawn[k, some] += chi2_scale(drawn / left, n_directions, n_left)
 
 
 def _design(slopes: Slopes, columns: Columns, wanted: Ints, cells: Ints) -> Floats:
@@ -246,33 +237,6 @@ def _design(slopes: Slopes, columns: Columns, wanted: Ints, cells: Ints) -> Floa
     some = slopes.at(cells)
     design = some.of_columns(columns, wanted, slice(0, len(cells))).T
     return np.asarray(design - design.mean(axis=0), np.float64)
-
-
-def _chi2(share: Any, n_directions: int, freedom: int) -> Any:  # noqa: ANN401
-    """Put an explained share on the scale of χ² with as many degrees as it has directions.
-
-    What the other modulators explain is missing from the gene but not from the gene permuted, so
-    that the two shares are not on the same scale themselves.
-    """
-    from scipy.special import chdtri, fdtrc
-
-    rest = max(freedom - n_directions, 1)
-    ratio = np.minimum(share, 1.0) / n_directions / np.maximum((1.0 - share) / rest, 1e-300)
-    return chdtri(n_directions, np.maximum(fdtrc(n_directions, rest, ratio), 1e-300))
-
-
-def _permutations(
-    blocks: Ints, n_permutations: int, rng: np.random.Generator
-) -> Iterator[tuple[slice, NDArray[np.int32]]]:
-    """Yield (n_cells, some) permutations of cells that leave each in its block."""
-    places = np.argsort(blocks, kind="stable")
-    at_once = max(_VALUES_AT_ONCE // max(len(blocks), 1), 1)
-    for start in range(0, n_permutations, at_once):
-        stop = min(start + at_once, n_permutations)
-        keys = rng.random((stop - start, len(blocks))) + blocks
-        order = np.empty((len(blocks), stop - start), np.int32)
-        order[places] = np.argsort(keys, axis=1).T
-        yield slice(start, stop), order
 
 
 def _holding(columns: Columns, inputs: PerturbInputs) -> NDArray[np.bool_]:
@@ -293,25 +257,3 @@ def _others(inputs: PerturbInputs) -> list[str]:
     tissue, perturbed = inputs.tissue, set(inputs.perturbation.genes)
     genes = zip(tissue.genes, tissue.responds, strict=True)
     return [gene for gene, responds in genes if responds and gene not in perturbed]
-
-
-def _strata(
-    inputs: PerturbInputs, order: Ints, block_um: float | None, rng: np.random.Generator
-) -> list[tuple[Ints, Ints]]:
-    """Return cells, as positions in the circuit, of each type and section, and their blocks."""
-    tissue = inputs.tissue
-    if block_um is not None and not block_um > 0:
-        raise ConfigError(f"squares of {block_um:g} hold no cell", "give a side above 0")
-    codes = np.column_stack([tissue.section_codes, tissue.cluster_codes])[order]
-    of_cell = np.unique(codes, axis=0, return_inverse=True)[1].ravel()
-    square = np.zeros((len(order), 2), np.intp)
-    if block_um is not None:
-        square = np.floor(tissue.xy[order][:, :2] / block_um).astype(np.intp)
-    strata = []
-    for code in range(int(of_cell.max(initial=-1)) + 1):
-        cells = np.flatnonzero(of_cell == code)
-        if len(cells) > _MOST_CELLS:
-            cells = np.sort(rng.permutation(cells)[:_MOST_CELLS])
-        blocks = np.unique(square[cells], axis=0, return_inverse=True)[1].ravel()
-        strata.append((cells, blocks))
-    return strata
