@@ -229,3 +229,36 @@ def test_l1_reg_is_the_smallest_penalty_that_is_tried():
     settings = config(heldout_folds=4, penalty="heldout", l1_reg=50.0)
     result = run(fit_job(prepare(adata, settings, lr=PAIRS), settings), bar=False)
     assert {fit.status for fit in result.fits} == {"intercept only: R² below threshold"}
+
+
+def test_a_path_that_is_gone_on_with_is_the_path():
+    X, y, groups, _ = known(200)
+    gram = Gram.from_data(X, y)
+    view, _ = gram.standardised()
+    l1 = np.geomspace(1.0, 0.01, 6)
+    fixed = (view.XtX / 200, view.Xty[:, 0] / 200, groups - 1, np.full(3, 0.01))
+    more = {"power": float(gram.yty[0]) / 200, "most": 1000}
+    whole, _ = descend_path(*fixed, l1, np.ones(40), **more)
+    b = None
+    for penalty, expected in zip(l1, whole, strict=True):
+        path, _ = descend_path(*fixed, np.array([penalty]), np.ones(40), first=b, **more)
+        b = path[0]
+        np.testing.assert_allclose(b, expected, atol=1e-10)
+
+
+def test_smaller_penalties_are_not_tried_when_several_in_a_row_predicted_worse(monkeypatch):
+    X, y, groups, _ = known(150)
+    penalties = Penalties(groups, 1e-6, 1e-9, standardise=True)
+    found, costs = [], []
+    for patience in (3, 99):
+        tried = []
+        monkeypatch.setattr("celldyn.betas.penalty_path._PATIENCE", patience)
+        monkeypatch.setattr(
+            "celldyn.betas.penalty_path.descend_path",
+            lambda *given, tried=tried, **more: tried.append(1) or descend_path(*given, **more),
+        )
+        found.append(run(choose_penalty_job(folds(X, y), penalties), bar=False))
+        costs.append(len(tried))
+    assert costs[0] < 0.8 * costs[1]
+    assert found[0].l1 == found[1].l1
+    assert found[0].sse == found[1].sse

@@ -34,6 +34,7 @@ def descend_path(
     *,
     power: float,
     most: int,
+    first: Floats | None = None,
 ) -> tuple[Floats, int]:
     """Minimise ½ b'Gb − c'b + Σ_g w_g ‖b_g‖ + l1 Σ_j f_j |b_j| for one l1 after another.
 
@@ -55,6 +56,8 @@ def descend_path(
         Variance of the target, which changes are measured against.
     most
         The path ends at the first penalty with more coefficients than this.
+    first
+        (p,) where the path was left, if it is gone on with; else 0.
 
     Returns
     -------
@@ -62,7 +65,8 @@ def descend_path(
     tangent quadratic, and is left at 0 where its optimality condition holds.
     """
     G, c = np.ascontiguousarray(G), np.ascontiguousarray(c)
-    path, reached = _path(G, c, codes, group_weight, l1, factor, power, most, SWEEPS, TOL)
+    b = np.zeros(len(c)) if first is None else first.copy()
+    path, reached = _path(G, c, codes, group_weight, l1, factor, b, power, most, SWEEPS, TOL)
     return path, int(reached)
 
 
@@ -74,13 +78,16 @@ def _path(
     weight: Any,  # noqa: ANN401
     l1: Any,  # noqa: ANN401
     factor: Any,  # noqa: ANN401
+    b: Any,  # noqa: ANN401
     power: float,
     most: int,
     sweeps: int,
     tol: float,
 ) -> Any:  # noqa: ANN401
-    b, gradient = np.zeros(len(c)), -c.copy()
-    squares, asleep = np.zeros(len(weight)), np.zeros(len(weight), np.bool_)
+    gradient, squares, asleep = -c, np.zeros(len(weight)), np.zeros(len(weight), np.bool_)
+    for j in np.flatnonzero(b):
+        gradient += b[j] * G[j]
+        squares[codes[j]] += b[j] * b[j]
     path = np.zeros((len(l1), len(c)))
     for k in range(len(l1)):
         whole = True  # a pass over all columns, then passes over those that are not 0

@@ -7,7 +7,7 @@ section taken together: they share most of their regulation, and each alone has 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,11 @@ LEAST_IMPORTANCE = 0.02
 
 _SMALLEST = 2e-3
 _MOST_SHARE = 0.5
+_PATIENCE = 3
+"""A path is left when the best so far lies so many steps back, and all since was clearly worse."""
+
+_CLEARLY = 1.02
+"""Errors are clearly worse from this multiple of the best."""
 _RIDGE = 1e-9
 _OF_PARENT = 0.5
 
@@ -193,23 +198,45 @@ def best_of_path_job(
     """
     whole = sum(parts[1:], start=parts[0])
     l1 = _path_of_l1(whole, penalties, factors[0], target)
+    paths = [
+        _Path.of(whole - part, penalties, factor, target)
+        for part, factor in zip(parts, factors[1:], strict=True)
+    ]
     errors = np.full((len(parts), 2 * len(l1)), np.inf)
-    models: list[list[Linear]] = []
-    for k, part in enumerate(parts):
-        yield Progress("penalties", k, len(parts) + 1)
-        found = _path_models(whole - part, penalties, l1, factors[k + 1], target)
-        models.append(found)
-        errors[k, : len(found)] = [part.sse(*model, target) for model in found]
-    at = _best(errors, generous)
+    at, of_others = 0, [0] * len(parts)
+    for step in range(len(l1)):
+        for k, (part, path) in enumerate(zip(parts, paths, strict=True)):
+            yield Progress("penalties", step * len(parts) + k, (len(l1) + 1) * len(parts))
+            for model in path.next(l1[step]):
+                errors[k, len(path.models)] = part.sse(*model, target)
+                path.models.append(model)
+        at = _best(errors, generous)
+        of_others = [_best(np.delete(errors, k, axis=0), generous) for k in range(len(parts))]
+        if step - max(at, *of_others) // 2 >= _PATIENCE and _rises(errors, step):
+            break
     folds, sse = [], 0.0
-    for k, part in enumerate(parts):
-        best = _best(np.delete(errors, k, axis=0), generous)
-        folds.append(models[k][min(best, len(models[k]) - 1)])
-        sse += part.sse(*folds[k], target)
-    yield Progress("penalties", len(parts), len(parts) + 1)
-    model = _path_models(whole, penalties, l1[: at // 2 + 1], factors[0], target)
-    every = model[min(at, len(model) - 1)]
-    return Chosen(float(l1[at // 2]), factors[0], bool(at % 2), tuple(folds), sse, every)
+    for part, path, best in zip(parts, paths, of_others, strict=True):
+        folds.append(path.models[min(best, len(path.models) - 1)])
+        sse += part.sse(*folds[-1], target)
+    every = _Path.of(whole, penalties, factors[0], target)
+    for step in range(at // 2 + 1):
+        yield Progress("penalties", len(l1), len(l1) + 1)
+        every.models += every.next(l1[step])
+    model = every.models[min(at, len(every.models) - 1)]
+    return Chosen(float(l1[at // 2]), factors[0], bool(at % 2), tuple(folds), sse, model)
+
+
+def _rises(errors: Floats, step: int) -> bool:
+    """Whether in the last steps all errors were clearly above the best, without any fold, too.
+
+    `errors` are those of (n_folds, n_models) folds and models, two models a step. Where they stay
+    the same, a modulator may be waiting that helps.
+    """
+    here = errors[:, : 2 * step + 2]
+    totals = np.vstack([here.sum(axis=0), *(np.delete(here, k, axis=0).sum(axis=0)
+                                            for k in range(len(here)))])  # fmt: skip
+    best = totals.min(axis=1, keepdims=True)
+    return bool((totals[:, -2 * _PATIENCE :] > _CLEARLY * best).all())
 
 
 def _best(errors: Floats, generous: float) -> int:
@@ -238,31 +265,82 @@ def _path_of_l1(gram: Gram, penalties: Penalties, factor: Floats, target: int) -
     return np.geomspace(top * 1.001, low, N_PENALTIES)
 
 
-def _path_models(
-    gram: Gram, penalties: Penalties, l1: Floats, factor: Floats, target: int
-) -> list[Linear]:
-    """Return lasso and relaxed model of each penalty in turn, as far as the path leads."""
-    power = float(gram.yty[target]) / gram.n
-    if not power > 0:
-        return [(float(gram.y_means[target]), np.zeros(gram.n_columns))] * (2 * len(l1))
-    view, scale = gram.standardised() if penalties.standardise else (gram, gram.scale)
-    codes, sizes = group_codes(np.asarray(penalties.groups))
-    path, reached = descend_path(
-        view.XtX / gram.n,
-        view.Xty[:, target] / gram.n,
-        codes,
-        penalties.group_reg / np.sqrt(sizes),
-        l1,
-        factor,
-        power=power,
-        most=int(_MOST_SHARE * gram.n),
-    )
-    unit = np.where(scale > 0, scale, 1.0) if penalties.standardise else np.ones(len(scale))
-    found: list[Linear] = []
-    known: dict[bytes, Linear] = {}
-    for b in path[:reached]:
-        coef, key = b / unit, np.packbits(b != 0).tobytes()
-        if key not in known:
-            known[key] = relaxed_fit(gram, b != 0, target)
-        found += [(float(gram.y_means[target] - gram.means @ coef), coef), known[key]]
-    return found
+@dataclass(slots=True, eq=False)
+class _Path:
+    """A lasso and a relaxed model of one penalty after another.
+
+    Parameters
+    ----------
+    gram
+        What they are fitted to.
+    G, c, codes, weight, factor
+        As in `descend_path`.
+    unit
+        (p,) what a column was divided by.
+    target
+        Which target of the Gram.
+    b
+        (p,) where the path is.
+    models
+        Those so far.
+    ended
+        Whether the path leads no further.
+    """
+
+    gram: Gram
+    G: Floats
+    c: Floats
+    codes: Ints
+    weight: Floats
+    factor: Floats
+    unit: Floats
+    target: int
+    b: Floats
+    models: list[Linear] = field(default_factory=list)
+    ended: bool = False
+
+    @classmethod
+    def of(cls, gram: Gram, penalties: Penalties, factor: Floats, target: int) -> _Path:
+        """Stand before the first penalty."""
+        view, scale = gram.standardised() if penalties.standardise else (gram, gram.scale)
+        codes, sizes = group_codes(np.asarray(penalties.groups))
+        unit = np.where(scale > 0, scale, 1.0) if penalties.standardise else np.ones(len(scale))
+        return cls(
+            gram,
+            view.XtX / gram.n,
+            view.Xty[:, target] / gram.n,
+            codes,
+            penalties.group_reg / np.sqrt(sizes),
+            factor,
+            unit,
+            target,
+            np.zeros(len(scale)),
+        )
+
+    def next(self, l1: float) -> list[Linear]:
+        """Return the two models of the next penalty; none if the path has ended."""
+        power = float(self.gram.yty[self.target]) / self.gram.n
+        mean = float(self.gram.y_means[self.target])
+        if not power > 0:
+            return [(mean, np.zeros(len(self.b)))] * 2
+        if self.ended:
+            return []
+        most = int(_MOST_SHARE * self.gram.n)
+        path, _ = descend_path(
+            self.G,
+            self.c,
+            self.codes,
+            self.weight,
+            np.array([l1]),
+            self.factor,
+            power=power,
+            most=most,
+            first=self.b,
+        )
+        same = bool(self.models) and np.array_equal(path[0] != 0, self.b != 0)
+        self.b = path[0]
+        self.ended = int(np.count_nonzero(self.b)) > most
+        coef = self.b / self.unit
+        lasso = (float(mean - self.gram.means @ coef), coef)
+        relaxed = self.models[-1] if same else relaxed_fit(self.gram, self.b != 0, self.target)
+        return [lasso, relaxed]
