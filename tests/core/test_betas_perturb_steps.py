@@ -13,6 +13,7 @@ from perturb_cases import (
     fields_of,
     tissue,
 )
+from scipy.sparse import csr_matrix
 
 from celldyn.betas import PerturbConfig, perturb_job, prepare_perturb
 from celldyn.jobs import run
@@ -198,3 +199,38 @@ def test_steps_and_previews_tell_how_it_goes():
     strongest = result.top(1)
     assert strongest["gene"].item() == shown[-1].genes[0]
     assert strongest["mean_abs"].item() == pytest.approx(shown[-1].mean_abs[0], rel=1e-5)
+
+
+@pytest.mark.parametrize("version", ["corrected", "0.1.18"])
+@pytest.mark.parametrize("cap", [None, 1.0])
+def test_models_without_modulators_stay_where_they_are(version, cap):
+    adata, model = tissue()
+    fields = {"F": fields_of(adata)["F"]}
+    perturbation = Perturbation({"G": Change("set", 3.0)})
+    delta, result = simulate(adata, model, fields, perturbation, version=version, beta_cap=cap)
+    assert result.genes == ("F", "G")
+    np.testing.assert_allclose(delta[:, GENES.index("G")], 3.0 - adata.X[:, GENES.index("G")])
+    assert not delta[:, GENES.index("F")].any()
+
+
+def test_sparse_expression_is_the_same_expression():
+    adata, model = tissue(thresholds=True)
+    fields, perturbation = fields_of(adata), Perturbation.knock_out("La", cells=SOME)
+    dense, _ = simulate(adata, model, fields, perturbation)
+    adata.X = csr_matrix(adata.X)
+    sparse, _ = simulate(adata, model, fields, perturbation)
+    np.testing.assert_array_equal(sparse, dense)
+
+
+def test_a_job_can_be_stopped_anywhere():
+    adata, model = tissue()
+    config = PerturbConfig()
+    gone = Perturbation.knock_out("A")
+    inputs = prepare_perturb(adata, gone, config, fields=fields_of(adata), model=model)
+    n_steps = sum(1 for _ in perturb_job(inputs, config))
+    for stop in range(n_steps):
+        job = perturb_job(inputs, config)
+        for _ in range(stop + 1):
+            next(job)
+        job.close()
+        assert job.gi_frame is None
