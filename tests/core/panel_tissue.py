@@ -36,7 +36,7 @@ def network():
 
 
 def config(**more):
-    options = {"genes": TARGETS, "heldout_folds": 0, "chunk": 3}
+    options = {"genes": TARGETS, "heldout_folds": 0, "chunk": 3, "num_epochs": 0}
     return PanelConfig(**(options | more))
 
 

@@ -93,7 +93,7 @@ def prepare_panel(
             f"no gene can be modelled: of {gene} it holds that {reason}",
             "choose other genes, or give other regulators",
         )
-    notes = (_PROPOSED,) if finder.proposes else ()
+    notes: tuple[str, ...] = (_PROPOSED,) if finder.proposes else ()
     if config.use_ligands and not any(modulators.lr for _, modulators in found):
         notes += (_NO_PAIRS,)
     union, columns = Union.of([modulators for _, modulators in found])
