@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from celldyn.betas import BetasConfig, RegulatoryFactory
+    from celldyn.betas import RegulatoryFactory
+    from celldyn.betas.config import ModelConfig
 
 
 class NetworkShelf:
@@ -18,7 +19,7 @@ class NetworkShelf:
     def __init__(self) -> None:
         self._held: tuple[tuple[object, ...], RegulatoryFactory] | None = None
 
-    def grn(self, config: BetasConfig) -> RegulatoryFactory | None:
+    def grn(self, config: ModelConfig) -> RegulatoryFactory | None:
         """Return the network of a config; None if it needs none.
 
         Raises

@@ -108,8 +108,11 @@ def save(workspace: Workspace, path: Path) -> None:
         If there is nothing open, or it cannot be written there.
     """
     from celldyn.data import write
+    from napari_celldyn.widgets.panel_run import store_follows
 
-    write(workspace.require(), path)
+    adata = workspace.require()
+    store_follows(workspace, path)
+    write(adata, path)
     workspace.saved(path)
 
 

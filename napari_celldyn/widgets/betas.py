@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QWidget
 
 from celldyn import keys
 from celldyn.betas.config import BetasConfig
@@ -19,13 +19,18 @@ from napari_celldyn.widgets.fold import Fold
 from napari_celldyn.widgets.form import ConfigForm
 from napari_celldyn.widgets.job_card import JobCard
 from napari_celldyn.widgets.listen import listen
+from napari_celldyn.widgets.panel_results import PanelResults
+from napari_celldyn.widgets.panel_run import panel_config, submit_panel
+from napari_celldyn.widgets.panel_source import PanelSource
 from napari_celldyn.widgets.score_board import ScoreBoard
 from napari_celldyn.widgets.sentence import ErrorSentence
+from napari_celldyn.worker import JobState
 
 if TYPE_CHECKING:
     from napari import Viewer
 
     from celldyn.betas import BetasResult, Found
+    from celldyn.betas.panel import PanelConfig
     from celldyn.data import Source
     from napari_celldyn.handle import JobHandle
 
@@ -33,8 +38,11 @@ _FOUND_AFTER_MS = 300
 """The modulators are looked up when the user has been still for this long."""
 
 
+ONE, PANEL = "one gene", "a panel of genes"
+
+
 class BetasWidget(Dock):
-    """Fits the betas of one gene and shows them on the tissue.
+    """Fits the betas of one gene, or of a panel, and shows them on the tissue.
 
     Parameters
     ----------
@@ -49,27 +57,39 @@ class BetasWidget(Dock):
         place = session(napari_viewer)
         self._workspace, self._runner = place.workspace, place.runner
         _ = place.tissue  # what the maps are drawn on
+        self.scope = QComboBox()
+        self.scope.addItems([ONE, PANEL])
+        self.scope.setToolTip("A panel goes to a folder, gene by gene, and can be gone on with")
         self.source = BetasSource(self._workspace)
+        self.panel = PanelSource(self._workspace)
+        self.panel.setVisible(False)
         self.form = ConfigForm(BetasConfig, hidden=FIELDS)
         self.parameters = Fold("Parameters")
         self.parameters.addWidget(self.form)
+        self.cost = QLabel()
+        self.cost.setWordWrap(True)
         self.found = QLabel()
         self.found.setWordWrap(True)
         self.found.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.sentence = ErrorSentence()
         self.run_button = QPushButton("Run")
         self.board = ScoreBoard()
+        self.panel_results = PanelResults(self._workspace)
         self.results = BetaResults(self._workspace)
         self.card: JobCard | None = None
         self._networks = NetworkShelf()
         self.fill(
             (
-                ("Model a gene from its regulators and its neighbours' signals", self.source),
+                ("Model genes from their regulators and their neighbours' signals", self.scope),
+                ("", self.source),
+                ("", self.panel),
                 ("", self.parameters),
+                ("", self.cost),
                 ("", self.found),
                 ("", self.sentence),
                 ("", self.run_button),
                 ("", self.board),
+                ("", self.panel_results),
                 ("Results", self.results),
             )
         )
@@ -80,9 +100,13 @@ class BetasWidget(Dock):
         self.source.changed.connect(self._on_changed)
         self.source.failed.connect(self.sentence.say)
         self.form.changed.connect(self._on_changed)
+        self.form.changed.connect(self._tell_cost)
+        self.scope.currentTextChanged.connect(self._on_scope)
+        self.panel_results.opened.connect(self.results.show_result)
         self.run_button.clicked.connect(self.run)
         listen(self, self._workspace.data_changed, self._on_data)
         self._on_data()
+        self._tell_cost()
 
     # --- what is asked ------------------------------------------------------------------------
 
@@ -94,7 +118,21 @@ class BetasWidget(Dock):
         CelldynError
             If a field is wrong, or no tissue is open.
         """
-        return self.form.value(**self.source.values())
+        values = self.source.values()
+        if self.of_panel:  # each of its genes is the target in turn
+            values["target_gene"] = values["target_gene"] or PANEL
+        return self.form.value(**values)
+
+    def panel_config(self) -> PanelConfig:
+        """Return the config of the panel as the dock stands; raises as `config`."""
+        model = self.config()
+        has_network = model.regulators is not None or model.colinks_path is not None
+        return panel_config(model, **self.panel.values(has_network=has_network))
+
+    @property
+    def of_panel(self) -> bool:
+        """Whether a panel is asked for, not one gene."""
+        return self.scope.currentText() == PANEL
 
     def propose(self, gene: str | None = None) -> None:
         """Fill in what is empty with what the data propose."""
@@ -114,7 +152,7 @@ class BetasWidget(Dock):
         self._finding.stop()
         self.found.clear()
         self.sentence.say("")
-        if self._workspace.adata is None or not self.source.gene.text().strip():
+        if self._workspace.adata is None or self.of_panel or not self.source.gene.text().strip():
             return None
         try:
             config = self.config()
@@ -133,13 +171,28 @@ class BetasWidget(Dock):
         """Start the fit in the background; None, and a sentence, if it cannot be started."""
         self.sentence.say("")
         try:
-            handle = self._submit()
+            handle = self._submit_panel() if self.of_panel else self._submit()
         except CelldynError as error:
             self.sentence.say(str(error))
             return None
         self._show_card(handle)
-        self.board.follow(handle)
+        if self.of_panel:
+            self.board.follow(handle, "gene", best_first=True)
+        else:
+            self.board.follow(handle)
         return handle
+
+    def _submit_panel(self) -> JobHandle:
+        config, folder = self.panel_config(), self.panel.folder()
+        grn = self._networks.grn(config)
+        handle = submit_panel(self._workspace, self._runner, config, folder, grn)
+        handle.finished.connect(self._on_panel_finished)
+        return handle
+
+    def _on_panel_finished(self, state: object) -> None:
+        store = self.panel_results.store
+        if state is JobState.CANCELLED and store is not None:
+            self.sentence.say(f"{len(store)} genes are finished and kept; Run goes on from there.")
 
     def _submit(self) -> JobHandle:
         from celldyn.betas import fit_job, prepare
@@ -191,6 +244,24 @@ class BetasWidget(Dock):
 
     def _on_changed(self) -> None:
         self._finding.start()
+
+    def _on_scope(self) -> None:
+        self.panel.setVisible(self.of_panel)
+        self.source.show_target(shown=not self.of_panel)
+        self._on_changed()
+
+    def _tell_cost(self) -> None:
+        raw = self.form.raw()
+        self.cost.setText(cost_of(raw.get("vision_model"), raw.get("num_epochs")))
+
+
+def cost_of(vision_model: object, num_epochs: object) -> str:
+    """Say what a kind of model is, and what it costs, in one sentence."""
+    if not num_epochs:
+        return "One coefficient per cell type and modulator: a second a gene."
+    if vision_model == "smooth":
+        return "Coefficients follow place and neighbourhood, solved at once: seconds a gene."
+    return f"A neural network sees each cell's surroundings, {num_epochs} epochs: minutes a gene."
 
 
 def _in_words(found: Found) -> str:

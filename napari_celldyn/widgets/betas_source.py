@@ -109,6 +109,15 @@ class BetasSource(QWidget):
         listen(self, self._workspace.data_changed, self._on_data)
         listen(self, self._workspace.keys_changed, self._on_keys)
 
+    def show_target(self, *, shown: bool) -> None:
+        """Show or hide the line of the target, which a panel has not."""
+        form = self.layout()
+        assert isinstance(form, QFormLayout)
+        label = form.labelForField(self.gene)
+        for part in (self.gene, label):
+            if part is not None:
+                part.setVisible(shown)
+
     # --- what is asked ------------------------------------------------------------------------
 
     def values(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from qtpy.QtCore import Qt
 
 import celldyn
 from celldyn import keys
-from celldyn.betas import BetasConfig, SpatialCellularProgramsEstimator
+from celldyn.betas import SpatialCellularProgramsEstimator
 from celldyn.data import Source, samples
 from celldyn.jobs import Progress
 from napari_celldyn.jobs import JobState
@@ -149,11 +149,19 @@ def test_a_wrong_network_is_one_sentence(dock, qtbot, tmp_path, name, content, s
     assert not any(key.startswith("betas_") for key in workspace(dock).adata.obsm)
 
 
-def test_neural_epochs_are_refused_with_a_sentence(dock, qtbot):
+def test_what_a_model_costs_is_said_and_a_network_can_be_chosen(dock, qtbot):
+    assert "seconds a gene" in dock.cost.text()
+    dock.form.put(num_epochs=0)
+    assert "One coefficient per cell type" in dock.cost.text()
     choose(dock, qtbot, "Target1")
-    dock.form.set_value(BetasConfig(target_gene="Target1", num_epochs=5))
-    assert click_run(dock, qtbot) is None
-    assert "num_epochs=0" in dock.sentence.text()
+    dock.form.put(num_epochs=2, vision_model="cnn", spatial_dim=8, network_folds=0)
+    assert "2 epochs" in dock.cost.text()
+    handle = click_run(dock, qtbot)
+    finish(handle, qtbot)
+    assert handle.state is JobState.DONE, handle.error
+    result = dock.results.result
+    assert result.config.vision_model == "cnn"
+    assert any(len(losses) >= 2 for losses in result.losses)
 
 
 def test_a_second_run_of_the_same_gene_is_refused_while_the_first_runs(dock, qtbot):
