@@ -149,11 +149,27 @@ class DensityMapper:
 
     def draw(self, cells: ArrayLike) -> Images:
         """Return the (len(cells), n_types, D, D) float32 images of some cells."""
-        chosen = _check_cells(cells, len(self.xy))
+        image, pixel = self.points(cells)
         side, n_types = self.spatial_dim, len(self.names)
-        images = np.zeros((len(chosen), n_types, side, side), dtype=np.float32)
+        images = np.zeros((len(np.asarray(cells)), n_types, side, side), dtype=np.float32)
+        place = image.astype(np.int64) * (n_types * side**2) + pixel
+        np.add.at(images.reshape(-1), place, np.float32(1))
+        return images
+
+    def points(self, cells: ArrayLike) -> tuple[Ints, NDArray[np.int32]]:
+        """Return what the images of some cells are made from, one entry for each cell in a window.
+
+        Returns
+        -------
+        image
+            (n_points,) which of `cells` has it in its window, ascending.
+        place
+            (n_points,) its pixel there, (type · D + row) · D + column.
+        """
+        chosen = _check_cells(cells, len(self.xy))
+        side = self.spatial_dim
         if not len(chosen):
-            return images
+            return np.empty(0, np.intp), np.empty(0, np.int32)
         # The square window is a ball of the maximum norm.
         window = cKDTree(np.asarray(self.tree.data)[chosen])
         found = window.sparse_distance_matrix(
@@ -165,9 +181,9 @@ class DensityMapper:
         column = np.floor((offset[:, 0] + self.extent / 2) / pixel).astype(np.intp)
         row = np.floor((self.extent / 2 - offset[:, 1]) / pixel).astype(np.intp)
         inside = (column >= 0) & (column < side) & (row >= 0) & (row < side)
-        place = ((image * n_types + self.codes[seen]) * side + row) * side + column
-        np.add.at(images.reshape(-1), place[inside], np.float32(1))
-        return images
+        place = (self.codes[seen] * side + row) * side + column
+        order = np.lexsort((place[inside], image[inside]))
+        return image[inside][order], place[inside][order].astype(np.int32)
 
 
 def _plane(xy: ArrayLike) -> Floats:

@@ -1,0 +1,225 @@
+"""A batch through the blocks of one model and back on the processor, without what autograd keeps.
+
+What `ConvolutionBlock` says, in another order: the convolution runs over so few cells at a time
+that its output is pooled while it is in cache, pooling comes before batch norm and PReLU, and what
+is needed again is kept in memory that the next batch uses too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from celldyn.betas.varying.block_kernels import Doubles, Singles, unpool
+from celldyn.betas.varying.images import Images, PointImages
+from celldyn.betas.varying.one_block import (
+    Block,
+    BlockParameters,
+    Memory,
+    channels_last,
+    channels_second,
+)
+from celldyn.betas.varying.point_kernels import gather, stamp
+
+_CHUNK_BYTES = 2 << 20
+"""Outputs of a convolution that are worked on at once: what a core's cache holds."""
+
+_MOST_CELLS = 64
+
+
+class OnePass:
+    """A batch of images on its way through the blocks of one model, and back.
+
+    Its generators pause between pieces of work of a few milliseconds, and say then which share of
+    both ways is done.
+
+    Parameters
+    ----------
+    parameters
+        Of each block.
+    images
+        The batch.
+    memory
+        Is used until `backward` is over, or the next pass starts with it.
+    """
+
+    def __init__(self, parameters: list[BlockParameters], images: Images, memory: Memory) -> None:
+        self._blocks = [Block.of(given) for given in parameters]
+        self._images, self._memory, self._n = images, memory, len(images)
+        self._kept: list[Singles] = []
+        self._n_done = 0
+        self._stamps: Singles | None = None
+        if isinstance(images, PointImages):
+            first = self._blocks[0].kernel.permute(1, 2, 3, 0)
+            self._stamps = first.contiguous().numpy()
+
+    @property
+    def statistics(self) -> list[tuple[Tensor, Tensor, int]]:
+        """Mean and variance of each block's outputs over the batch, and how many these are."""
+        return [
+            (
+                torch.from_numpy(block.mean).float() + block.bias,
+                torch.from_numpy(block.var).float(),
+                self._n_outputs(k),
+            )
+            for k, block in enumerate(self._blocks)
+        ]
+
+    def forward(self) -> Generator[float, None, Tensor]:
+        """Return the (n_cells, 64) means over pixels, with the batch's own mean and variance."""
+        for k in range(len(self._blocks)):
+            yield from self._forward(k)
+        last = self._blocks[-1]
+        chunks = self._chunks(len(self._blocks) - 1)
+        return torch.cat([last.activated(last.top[chunk]).mean(dim=(2, 3)) for chunk in chunks])
+
+    def settled(self, statistics: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """Return the same with a given mean and variance of each block, as in evaluation."""
+        for block, (mean, var) in zip(self._blocks, statistics, strict=True):
+            block.normalise((mean - block.bias).double().numpy(), var.double().numpy())
+        return torch.cat([self._settled(chunk) for chunk in self._chunks(0)])
+
+    def backward(self, gradient: Tensor) -> Generator[float, None, list[list[Tensor]]]:
+        """Return the gradients of each block's kernel, gamma, beta and slope.
+
+        Parameters
+        ----------
+        gradient
+            (n_cells, 64), of what `forward` returned.
+        """
+        last = self._blocks[-1]
+        dz = self._memory.take("gradient", *last.top.shape)
+        dz[:] = (gradient / last.top.shape[1] ** 2).numpy()[:, None, None, :]
+        sums = np.zeros((3, last.n_out))
+        last.deactivate(dz, slice(None), sums)
+        gradients: list[list[Tensor]] = []
+        for k in reversed(range(len(self._blocks))):
+            found, dz, sums = yield from self._backward(k, dz, sums)
+            gradients.append(found)
+        return gradients[::-1]
+
+    def _side(self, k: int) -> int:
+        return self._images.side >> k
+
+    def _n_outputs(self, k: int) -> int:
+        """Return how many outputs a channel of a block's convolution has."""
+        return self._n * self._side(k) ** 2
+
+    def _chunks(self, k: int) -> list[slice]:
+        """Return the pieces of the batch in which a block's outputs are worked out."""
+        per_cell = 4 * self._side(k) ** 2 * self._blocks[k].n_out
+        step = int(np.clip(_CHUNK_BYTES // per_cell, 1, _MOST_CELLS))
+        return [slice(at, min(at + step, self._n)) for at in range(0, self._n, step)]
+
+    def _advanced(self, pieces: int = 1) -> float:
+        self._n_done += pieces
+        return self._n_done / (2 * sum(len(self._chunks(k)) for k in range(len(self._blocks))))
+
+    def _inputs(self, k: int, chunk: slice) -> Tensor:
+        if k:
+            before = self._blocks[k - 1]
+            return before.activated(before.top[chunk])
+        images = self._images.part(chunk.start, chunk.stop).dense(torch.device("cpu"))
+        # `contiguous` would leave a single channel's strides, and outputs would follow them.
+        return images.to(memory_format=torch.channels_last)
+
+    def _outputs(self, k: int, chunk: slice) -> Singles:
+        """Return what a block's convolution makes of some cells, without the bias."""
+        if k == 0 and self._stamps is not None:
+            images = self._images.part(chunk.start, chunk.stop)
+            assert isinstance(images, PointImages)
+            side, n_out = images.side, self._blocks[0].n_out
+            x = self._memory.take("stamps", len(images), side, side, n_out)
+            stamp(images.start, images.place, self._stamps, x)
+            return x
+        return channels_last(F.conv2d(self._inputs(k, chunk), self._blocks[k].kernel, padding=1))
+
+    def _forward(self, k: int) -> Generator[float, None, None]:
+        """Convolve and pool the whole batch; then the batch's mean and variance are known."""
+        block, side = self._blocks[k], self._side(k)
+        block.top = self._memory.take(f"top {k}", self._n, side // 2, side // 2, block.n_out)
+        # The first block's outputs are the largest to keep and the cheapest to make again.
+        kept = self._memory.take(f"outputs {k}", self._n if k else 0, side, side, block.n_out)
+        self._kept.append(kept)
+        sums, centre = np.zeros((2, block.n_out)), np.zeros(block.n_out, np.float32)
+        for chunk in self._chunks(k):
+            x = self._outputs(k, chunk)
+            if chunk.start == 0:
+                centre = x[0].mean(axis=(0, 1))
+            block.pool(x, block.top[chunk], centre, sums)
+            if k:
+                kept[chunk] = x
+            yield self._advanced()
+        shifted, power = sums / self._n_outputs(k)
+        block.normalise(centre + shifted, np.maximum(power - shifted**2, 0.0))
+        if block.slope < 0:
+            for chunk in self._chunks(k):
+                block.reconsider(self._again(k, chunk), block.top[chunk])
+                yield self._advanced(0)
+
+    def _again(self, k: int, chunk: slice) -> Singles:
+        return self._kept[k][chunk] if k else self._outputs(0, chunk)
+
+    def _settled(self, chunk: slice) -> Tensor:
+        x, activated = self._outputs(0, chunk), torch.empty(0)
+        for k, block in enumerate(self._blocks):
+            if k:
+                x = channels_last(F.conv2d(activated, block.kernel, padding=1))
+            half = x.shape[1] // 2
+            top = self._memory.take(f"settled {k}", len(x), half, half, block.n_out)
+            block.pool(x, top, np.zeros(block.n_out, np.float32), np.zeros((2, block.n_out)))
+            if block.slope < 0:
+                block.reconsider(x, top)
+            activated = block.activated(top)
+        return activated.mean(dim=(2, 3))
+
+    def _backward(
+        self, k: int, dz: Singles, sums: Doubles
+    ) -> Generator[float, None, tuple[list[Tensor], Singles, Doubles]]:
+        """Take the gradient through a block.
+
+        Returns the gradients of its parameters, and `dz` and `sums` of the block before.
+        """
+        block = self._blocks[k]
+        terms = block.unpool_terms(sums, self._n_outputs(k))
+        before = self._blocks[k - 1] if k else None
+        dbefore, sums_before = dz, sums
+        if before is not None:
+            dbefore = self._memory.take(f"gradient {k}", *before.top.shape)
+            sums_before = np.zeros((3, before.n_out))
+        dkernel = torch.zeros(block.kernel.shape, dtype=torch.float64)
+        for chunk in self._chunks(k):
+            x = self._again(k, chunk)
+            dx = self._memory.take("dx", *x.shape)
+            unpool(x, block.top[chunk], dz[chunk], *terms, dx)
+            dinputs = self._backward_convolution(k, chunk, dx, dkernel)
+            if before is not None and dinputs is not None:
+                dbefore[chunk] = channels_last(dinputs)
+                before.deactivate(dbefore, chunk, sums_before)
+            yield self._advanced()
+        return [dkernel.float(), *block.gradients(sums)], dbefore, sums_before
+
+    def _backward_convolution(
+        self, k: int, chunk: slice, dx: Singles, dkernel: Tensor
+    ) -> Tensor | None:
+        """Add the kernel's gradient; return that of the inputs, except of the images."""
+        if k == 0 and self._stamps is not None:
+            images = self._images.part(chunk.start, chunk.stop)
+            assert isinstance(images, PointImages)
+            part = np.zeros(self._stamps.shape)
+            gather(images.start, images.place, dx, part)
+            dkernel += torch.from_numpy(part).permute(3, 0, 1, 2)
+            return None
+        both, one, none = [1, 1], [0, 0], False
+        wanted = [k > 0, True, False]
+        found = torch.ops.aten.convolution_backward(
+            channels_second(dx), self._inputs(k, chunk), self._blocks[k].kernel, None,
+            both, both, both, none, one, 1, wanted,
+        )  # fmt: skip
+        dkernel += found[1]
+        dinputs: Tensor | None = found[0]
+        return dinputs
