@@ -237,7 +237,7 @@ def test_each_section_of_the_real_tissue_is_fitted_as_if_alone(
             whole[here].copy(), "arc", cluster_annot="cell_type", layer=None, use_ligands=False,
             regulators=list(result.config.regulators),
         )  # fmt: skip
-        estimator.fit(num_epochs=0)
+        estimator.fit(pbar=False)
         alone = estimator.get_betas()
         together = result.values[here][:, [result.columns.index(name) for name in alone]]
         np.testing.assert_array_equal(alone.to_numpy(), together)
