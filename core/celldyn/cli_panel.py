@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ from celldyn.jobs import run
 
 if TYPE_CHECKING:
     from celldyn.betas.panel import BetaStore, PanelConfig, PanelInputs
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
 
 _SHOWN = 20
 
@@ -43,8 +47,8 @@ def add_panel(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     add_config_arguments(parser, PanelConfig)
 
 
-def panel(given: argparse.Namespace) -> None:
-    """Run the command."""
+def panel(given: argparse.Namespace) -> int:
+    """Run the command; returns the exit code."""
     from celldyn.betas.panel import PanelConfig, prepare_panel, write_panel
     from celldyn.data import read, write
     from celldyn.data.writing import check_target
@@ -60,7 +64,13 @@ def panel(given: argparse.Namespace) -> None:
         say(f"Left out: {len(inputs.skipped) - _SHOWN} more genes")
     for note in inputs.notes:
         say(f"Note: {note}")
-    _fit(given, inputs, config, store)
+    try:
+        _fit(given, inputs, config, store)
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            f"celldyn: stopped; {len(store)} genes are in {store.path}, --resume goes on.\n"
+        )
+        return INTERRUPTED
     write_panel(adata, store, file_path=given.output)
     written = write(adata, given.output)
     table = store.gene_table()
@@ -72,6 +82,7 @@ def panel(given: argparse.Namespace) -> None:
         run(export_betadata_job(store, given.export), bar=not given.quiet)
         say(f"Written: {given.export}")
     say(f"Written: {written}")
+    return 0
 
 
 def _store(given: argparse.Namespace, inputs: PanelInputs, config: PanelConfig) -> BetaStore:

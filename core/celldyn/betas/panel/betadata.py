@@ -117,9 +117,8 @@ def _read(file: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        if file.suffix == ".feather":
-            return pd.read_feather(file)
-        return pd.read_parquet(file)
+        table = (pd.read_feather if file.suffix == ".feather" else pd.read_parquet)(file)
+        return table.reset_index() if table.index.name == CLUSTER else table
     except (OSError, ValueError) as error:  # pyarrow's own errors are of these two kinds
         raise FileFormatError(f"{file.name} is damaged", "write it again") from error
 
