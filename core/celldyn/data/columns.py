@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 _BETAS_PREFIX = keys.BETAS.name.partition("{")[0]
+_DELTA_PREFIX = keys.BETAS_DELTA.name.partition("{")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,14 @@ class Source:
         obs: the column's name; layers: the layer; obsm: the key.
     column
         X, raw, layers: the gene; obsm: the column's name, or its position as text.
+    plus
+        X, layers: a layer that is added, such as the change that a perturbation makes.
     """
 
     slot: Literal["obs", "X", "layers", "raw", "obsm"]
     key: str = ""
     column: str = ""
+    plus: str = ""
 
     @property
     def label(self) -> str:
@@ -46,6 +50,8 @@ class Source:
         match self.slot:
             case "obs":
                 return self.key
+            case "X" | "layers" if self.plus:
+                return f"{self.column} after"
             case "X":
                 return self.column
             case "raw":
@@ -99,19 +105,26 @@ def column(adata: AnnData, source: Source) -> Column:
                 return _categories(named(held), category_colours(adata, source.key), source)
             return _numbers(held, source)
         case "X":
-            return _numbers(gene_column(adata, source.column), source)
+            return _numbers(_gene(adata, source, None), source)
         case "layers":
-            return _numbers(gene_column(adata, source.column, source.key), source)
+            return _numbers(_gene(adata, source, source.key), source)
         case "raw":
             return _numbers(_raw_gene(adata, source.column), source)
         case "obsm":
             return _obsm(adata, source)
 
 
+def _gene(adata: AnnData, source: Source, layer: str | None) -> NDArray[np.float32]:
+    values = gene_column(adata, source.column, layer)
+    return values + gene_column(adata, source.column, source.plus) if source.plus else values
+
+
 def _numbers(values: Any, source: Source) -> Column:  # noqa: ANN401
     if isinstance(values, pd.Series):
         values = values.to_numpy(np.float32, na_value=np.nan)
-    diverging = source.slot == "obsm" and source.key.startswith(_BETAS_PREFIX)
+    diverging = (source.slot == "obsm" and source.key.startswith(_BETAS_PREFIX)) or (
+        source.slot == "layers" and source.key.startswith(_DELTA_PREFIX)
+    )
     numbers = np.asarray(values, np.float32)
     return Column(numbers, None, None, None, source.label, diverging)
 

@@ -89,7 +89,9 @@ def genes_with_betas(adata: AnnData) -> list[str]:
     ]
 
 
-def read_models(adata: AnnData, *, file_path: Path | str | None = None) -> Models:
+def read_models(
+    adata: AnnData, *, file_path: Path | str | None = None, panel: Models | None = None
+) -> Models:
     """Read the models of all genes whose betas are on the AnnData, or in the store it names.
 
     Where a gene has both, those on the AnnData count.
@@ -98,6 +100,8 @@ def read_models(adata: AnnData, *, file_path: Path | str | None = None) -> Model
     ----------
     file_path
         Where the AnnData is, so that its store is found beside it.
+    panel
+        The models of that store, where `load_models_job` has read them already.
 
     Raises
     ------
@@ -110,11 +114,11 @@ def read_models(adata: AnnData, *, file_path: Path | str | None = None) -> Model
     """
     from celldyn.betas.panel import find_store
 
-    store = find_store(adata, file_path)
-    own = genes_with_betas(adata)
-    if not own and not store:
+    own, whole = genes_with_betas(adata), panel
+    if whole is None and (store := find_store(adata, file_path)):
+        whole = run(load_models_job(store), bar=False)
+    if not own and whole is None:
         raise NotFittedError("the data set has no betas", "fit some genes first")
-    whole = None if not store else run(load_models_job(store), bar=False)
     fields: dict[str, BetaField] = dict(whole.fields) if whole and own else {}
     heldout = {} if whole is None else dict(whole.heldout_r2)
     configs = {} if whole is None else {"the panel": whole.config}

@@ -1,0 +1,211 @@
+"""The dock of perturbation: genes, cells, run, and what the fitted betas say happens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QLineEdit, QPushButton, QWidget
+
+from celldyn import keys
+from celldyn.betas.perturbing.config import PerturbConfig
+from celldyn.errors import CelldynError, NotFittedError
+from celldyn.perturbation import Perturbation
+from napari_celldyn.session import session
+from napari_celldyn.widgets.dock import Dock
+from napari_celldyn.widgets.fold import Fold
+from napari_celldyn.widgets.form import ConfigForm
+from napari_celldyn.widgets.job_card import JobCard
+from napari_celldyn.widgets.listen import listen
+from napari_celldyn.widgets.panel_run import home_of
+from napari_celldyn.widgets.perturb_cells import CellChoice
+from napari_celldyn.widgets.perturb_changes import ChangeEditor
+from napari_celldyn.widgets.perturb_results import PerturbResults
+from napari_celldyn.widgets.sentence import ErrorSentence
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+    from celldyn.betas import PerturbResult
+    from celldyn.betas.panel import BetaStore
+    from celldyn.betas.perturbing.reading import Models
+    from napari_celldyn.handle import JobHandle
+
+_BETAS = f"{keys.BETAS.slot}/{keys.BETAS(gene='')}"
+
+
+class PerturbWidget(Dock):
+    """Changes genes in cells, and shows what the fitted betas say happens.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer; napari passes it by this name.
+    """
+
+    WIDTH = 320
+
+    def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        place = session(napari_viewer)
+        self._workspace, self._runner = place.workspace, place.runner
+        _, _ = place.tissue, place.interaction  # drawn on, and clicked
+        self._panel: tuple[object, Models] | None = None
+        self.changes, self.cells = ChangeEditor(), CellChoice(place)
+        self.form = ConfigForm(PerturbConfig)
+        self.parameters = Fold("Parameters")
+        self.parameters.addWidget(self.form)
+        self.name = QLineEdit()
+        self.name.setPlaceholderText("named after what is done")
+        self.name.setToolTip("Name of the perturbed tissue; an old one of this name is replaced")
+        self.run_button, self.sentence = QPushButton("Run"), ErrorSentence()
+        self.results = PerturbResults(place)
+        self.card: JobCard | None = None
+        self.fill(
+            (
+                ("Change genes and see what the fitted betas say happens", self.changes),
+                ("", self.cells),
+                ("", self.name),
+                ("", self.parameters),
+                ("", self.sentence),
+                ("", self.run_button),
+                ("Results", self.results),
+            )
+        )
+        self.run_button.clicked.connect(self.run)
+        listen(self, self._workspace.data_changed, self._on_data)
+        listen(self, self._workspace.keys_changed, self._on_keys)
+        self._on_data()
+
+    # --- what is asked ------------------------------------------------------------------------
+
+    def perturbation(self) -> Perturbation:
+        """Return what is asked for.
+
+        Raises
+        ------
+        CelldynError
+            If a gene, a value or the cells are wrong.
+        """
+        return Perturbation(self.changes.changes(), self.cells.cells())
+
+    def run(self) -> JobHandle | None:
+        """Start in the background; None, and a sentence, if it cannot be started.
+
+        The betas of a panel are read first, in the background too, once for all runs.
+        """
+        self.sentence.say("")
+        try:
+            store = self._store()
+            if store is None or (self._panel is not None and self._panel[0] == _stamp(store)):
+                handle = self._submit()
+            else:
+                handle = self._read(store)
+        except CelldynError as error:
+            self.sentence.say(str(error))
+            return None
+        self._show_card(handle)
+        return handle
+
+    def _store(self) -> BetaStore | None:
+        from celldyn.betas.panel import find_store
+
+        store = find_store(self._workspace.require(), home_of(self._workspace))
+        return store if store is not None and len(store) else None
+
+    def _read(self, store: BetaStore) -> JobHandle:
+        from celldyn.betas import load_models_job
+
+        stamp = _stamp(store)
+
+        def go_on(models: Models) -> None:
+            self._panel = (stamp, models)
+            self.run()
+
+        self.perturbation()  # what is wrong is said now
+        return self._runner.submit(
+            f"Betas of {len(store)} genes", lambda: load_models_job(store), system="betas",
+            on_result=go_on,
+        )  # fmt: skip
+
+    def _submit(self) -> JobHandle:
+        from celldyn.betas import perturb_job, prepare_perturb, read_models
+
+        adata, perturbation = self._workspace.require(), self.perturbation()
+        config = self.form.value()
+        panel = None if self._panel is None else self._panel[1]
+        models = read_models(adata, file_path=home_of(self._workspace), panel=panel)
+        inputs = prepare_perturb(adata, perturbation, config, fields=models)
+        said = perturbation.describe(adata.n_obs)
+        name = self.name.text().strip() or said
+        for note in inputs.notes:
+            self.sentence.say(note)
+        return self._runner.submit(
+            f"{said[:1].upper()}{said[1:]}",
+            lambda: perturb_job(inputs, config),
+            system="betas",
+            writes={keys.BETAS_DELTA.path(name=name), keys.BETAS_SHIFT.path(name=name)},
+            on_result=lambda result: self._write(result, name),
+        )
+
+    def _write(self, result: PerturbResult, name: str) -> None:
+        from celldyn.betas import write_perturbed
+
+        self._workspace.announce(write_perturbed(self._workspace.require(), result, name))
+        self.results.show_result(name)
+
+    # --- following ----------------------------------------------------------------------------
+
+    def _show_card(self, handle: JobHandle) -> None:
+        self._drop_card()
+        self.card = JobCard(handle)
+        self.card.dismissed.connect(self._dismiss)
+        self.column.insertWidget(self.column.indexOf(self.run_button) + 1, self.card)
+
+    def _dismiss(self, handle: JobHandle) -> None:
+        self._runner.dismiss(handle)
+        self._drop_card()
+
+    def _drop_card(self) -> None:
+        if self.card is not None:
+            self.column.removeWidget(self.card)
+            self.card.setParent(None)
+            self.card.deleteLater()
+            self.card = None
+
+    def _on_data(self) -> None:
+        self._panel = None
+        self.changes.clear()
+        self._offer()
+
+    def _on_keys(self, written: frozenset[str]) -> None:
+        of_betas = any(path.startswith(_BETAS) for path in written)
+        if of_betas or keys.BETAS_STORE.path() in written:
+            self._offer()
+
+    def _offer(self) -> None:
+        """Offer the genes of the tissue, and say what is missing."""
+        adata = self._workspace.adata
+        self.changes.set_genes(() if adata is None else adata.var_names)
+        self.run_button.setEnabled(adata is not None)
+        self.sentence.say("" if self._has_betas() else self._what_is_missing())
+
+    def _has_betas(self) -> bool:
+        from celldyn.betas import genes_with_betas
+
+        adata = self._workspace.adata
+        if adata is None:
+            return False
+        try:
+            return bool(genes_with_betas(adata)) or self._store() is not None
+        except CelldynError:
+            return False
+
+    def _what_is_missing(self) -> str:
+        if self._workspace.adata is None:
+            return "No tissue is open; open a file or a sample."
+        return str(NotFittedError("this tissue has no betas yet", "fit genes in Spatial betas"))
+
+
+def _stamp(store: BetaStore) -> tuple[str, tuple[str, ...]]:
+    """Return what tells a store from itself with more genes."""
+    return str(store.path), tuple(store.genes)
