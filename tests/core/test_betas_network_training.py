@@ -18,7 +18,7 @@ from celldyn.betas.varying.cluster import Surroundings
 from celldyn.betas.varying.learning import batches
 from celldyn.betas.varying.network import apply_varied, network_from, vary_job, vary_stack_job
 from celldyn.betas.varying.one_block import Memory
-from celldyn.betas.varying.trials import trial_job
+from celldyn.betas.varying.trials import training_job, trial_job
 from celldyn.errors import DataError
 from celldyn.jobs import run
 
@@ -54,13 +54,13 @@ def seed_on_first_fold(cluster):
     ],
 )
 def test_a_known_gate_is_learnt(model, gate, maps):
-    cluster, factor = cases.cluster(250, gate=gate)
+    cluster, factor = cases.cluster(200, gate=gate)
     found = vary(
         cluster,
         vision_model=model,
         maps=maps,
         activation="sigmoidx2",
-        num_epochs=60,
+        num_epochs=50,
         batch_size=64,
     )
     assert found.r2 > cluster.seed.r2 + 0.05
@@ -179,6 +179,22 @@ def test_progress_comes_often_and_a_closed_job_lets_go(monkeypatch):
     assert time.process_time() - since < 0.1
     gc.collect()
     assert all(memory() is None or not memory()._held for memory in held)
+
+
+@pytest.mark.parametrize("batch_size", [512, 40])
+def test_evaluation_gives_what_training_gave(batch_size):
+    """After three epochs running averages would still be far from what batch norm was used to."""
+    cluster, _ = cases.cluster(160)
+    config = cases.config(num_epochs=3, batch_size=batch_size, maps="distance")
+    course = run(courses.course_job([cluster], config), bar=False)
+    trained = run(training_job(course, np.array([3])), bar=False)
+    network = network_from(trained.states[0], config)
+    cells = np.arange(len(cluster.y))
+    images = course.lessons.source.batch(cells).dense(torch.device("cpu"))
+    with torch.no_grad():
+        evaluated = network.see(images)
+        as_trained = network.train().see(images)
+    assert (evaluated - as_trained).norm() < 0.05 * as_trained.norm()
 
 
 def test_losses_are_told_as_they_come():

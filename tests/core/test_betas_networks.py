@@ -133,8 +133,7 @@ def one_pass_error(kind, side, seed, *, falling):
     parameters = block_parameters(network)
     through = OnePass(parameters, images, Memory())
     assert distance(drain(through.forward()), seen.detach()) < 1e-5
-    for block, (mean, var, n) in zip(network.blocks, through.statistics, strict=True):
-        block.absorb(mean, var, n)
+    through.absorb_into(network.blocks)
     found = drain(through.backward(pull))
     for mine, theirs in zip(network.blocks, plain.blocks, strict=True):
         assert distance(mine.running_mean[0], theirs[1].running_mean) < 1e-5

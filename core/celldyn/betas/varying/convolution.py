@@ -40,6 +40,7 @@ class ConvolutionBlock(nn.Module):
         self.gamma = nn.Parameter(torch.ones(n_models, n_out))
         self.beta = nn.Parameter(torch.zeros(n_models, n_out))
         self.slope = nn.Parameter(torch.full((n_models,), SLOPE))
+        self.momentum = MOMENTUM
         self.register_buffer("running_mean", torch.zeros(n_models, n_out))
         self.register_buffer("running_var", torch.ones(n_models, n_out))
 
@@ -62,8 +63,8 @@ class ConvolutionBlock(nn.Module):
     @torch.no_grad()
     def absorb(self, mean: Tensor, var: Tensor, n: int) -> None:
         """Let the mean and variance of a batch's n outputs into the running ones."""
-        self.running_mean.lerp_(mean, MOMENTUM)
-        self.running_var.lerp_(var * (n / max(n - 1, 1)), MOMENTUM)
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(var * (n / max(n - 1, 1)), self.momentum)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (batch, n_models · n_out, rows // 2, columns // 2).
@@ -79,7 +80,7 @@ class ConvolutionBlock(nn.Module):
             self.gamma.flatten(),
             self.beta.flatten(),
             training=self.training,
-            momentum=MOMENTUM,
+            momentum=self.momentum,
             eps=EPS,
         )
         y = F.prelu(y, self.slope.repeat_interleave(self.n_out))

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from celldyn.betas.inputs import Ints
 from celldyn.betas.varying.anchored import AnchoredNetwork
-from celldyn.betas.varying.cnn import CellularNicheNetwork
-from celldyn.betas.varying.gradients import block_parameters
+from celldyn.betas.varying.gradients import block_parameters, goes_in_one_pass
 from celldyn.betas.varying.images import Images
 from celldyn.betas.varying.learning import Lessons
 from celldyn.betas.varying.one_block import Memory
@@ -60,11 +59,7 @@ def betas_by_parts(
 def _seen(
     network: AnchoredNetwork, images: Images, device: torch.device, memory: Memory
 ) -> Tensor:
-    if (
-        isinstance(network, CellularNicheNetwork)
-        and network.n_models == 1
-        and device.type == "cpu"
-    ):
+    if goes_in_one_pass(network):
         run = OnePass(block_parameters(network), images, memory)
         statistics = [(b.running_mean[0], b.running_var[0]) for b in network.convolutions]
         return run.settled(statistics)[None]

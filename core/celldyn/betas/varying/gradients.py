@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -57,10 +58,10 @@ def gradient(
     """
     for parameter in network.parameters():
         parameter.grad = None
-    if isinstance(network, CellularNicheNetwork):
-        if batch.features.device.type == "cpu" and network.n_models == 1:
-            loss = yield from _in_one_pass(network, batch, memory)
-            return loss
+    if goes_in_one_pass(network):
+        loss = yield from _in_one_pass(network, batch, memory)
+        return loss
+    if isinstance(network, CellularNicheNetwork):  # batch norm needs the whole batch
         return by_autograd(network, batch, len(batch))
     losses = []
     for start in range(0, len(batch), PIECE):
@@ -68,6 +69,12 @@ def gradient(
         losses.append(by_autograd(network, part, len(batch)))
         yield (start + len(part)) / len(batch)
     return torch.stack(losses).sum(dim=0)
+
+
+def goes_in_one_pass(network: AnchoredNetwork) -> TypeGuard[CellularNicheNetwork]:
+    """Whether a network is one for `OnePass`: a single model on the processor."""
+    on_processor = network.anchors.device.type == "cpu"
+    return isinstance(network, CellularNicheNetwork) and network.n_models == 1 and on_processor
 
 
 def by_autograd(network: AnchoredNetwork, batch: Batch, n: int) -> Tensor:
@@ -97,8 +104,7 @@ def _in_one_pass(
     parameters = block_parameters(network)
     run = OnePass(parameters, batch.images, memory)
     seen = yield from run.forward()
-    for block, (mean, var, n) in zip(network.convolutions, run.statistics, strict=True):
-        block.absorb(mean, var, n)
+    run.absorb_into(network.convolutions)
     seen.requires_grad_()
     loss = _error(network, seen[None], batch) / len(batch)
     loss.sum().backward()  # type: ignore[no-untyped-call]

@@ -15,6 +15,7 @@ from celldyn.betas.varying.anchored import AnchoredNetwork
 from celldyn.betas.varying.gradients import Batch, gradient
 from celldyn.betas.varying.images import Images, Source
 from celldyn.betas.varying.one_block import Memory
+from celldyn.betas.varying.settling import settle
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +94,13 @@ class Learner:
                 for share in self._step(k, self.lessons.batch(images, cells, k)):
                     yield (done + (at + share) / len(awake) * len(cells)) / len(order)
             done += len(cells)
+
+    def settle(self) -> Generator[float, None, None]:
+        """Measure what batch norm uses in evaluation, for those networks that do not rest."""
+        for k, network in enumerate(self.networks):
+            if not self.resting[k]:
+                source, size = self.lessons.source, self.config.batch_size
+                yield from settle(network, source, self.cells, size, self.memory)
 
     def last_loss(self) -> float:
         """Return the mean loss of the last batch over all models."""

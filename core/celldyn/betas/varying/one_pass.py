@@ -7,7 +7,7 @@ is needed again is kept in memory that the next batch uses too.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from celldyn.betas.varying.block_kernels import Doubles, Singles, unpool
+from celldyn.betas.varying.convolution import ConvolutionBlock
 from celldyn.betas.varying.images import Images, PointImages
 from celldyn.betas.varying.one_block import (
     Block,
@@ -57,17 +58,11 @@ class OnePass:
             first = self._blocks[0].kernel.permute(1, 2, 3, 0)
             self._stamps = first.contiguous().numpy()
 
-    @property
-    def statistics(self) -> list[tuple[Tensor, Tensor, int]]:
-        """Mean and variance of each block's outputs over the batch, and how many these are."""
-        return [
-            (
-                torch.from_numpy(block.mean).float() + block.bias,
-                torch.from_numpy(block.var).float(),
-                self._n_outputs(k),
-            )
-            for k, block in enumerate(self._blocks)
-        ]
+    def absorb_into(self, blocks: Sequence[ConvolutionBlock]) -> None:
+        """Let the batch's mean and variance into the running ones, after `forward`."""
+        for k, (found, block) in enumerate(zip(self._blocks, blocks, strict=True)):
+            mean = torch.from_numpy(found.mean).float() + found.bias
+            block.absorb(mean, torch.from_numpy(found.var).float(), self._n_outputs(k))
 
     def forward(self) -> Generator[float, None, Tensor]:
         """Return the (n_cells, 64) means over pixels, with the batch's own mean and variance."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +15,8 @@ from celldyn.betas.varying.building import state_of
 from celldyn.betas.varying.course import Course
 from celldyn.betas.varying.learning import Learner
 from celldyn.jobs import Job, Pace, Progress
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True, eq=False)
@@ -69,17 +73,11 @@ def trial_job(course: Course, fold: int) -> Job[Trial]:
             yield from _epoch_job(course, learner, epoch, pace, said, {})
             if not config.early_stopping and epoch < config.num_epochs:
                 continue
-            work = course.predictions(learner.networks, held)
-            while True:
-                try:
-                    next(work)
-                except StopIteration as end:
-                    error = trial.take(epoch, y, end.value)
-                    break
-                if pace.due():
-                    yield Progress("network", epoch, config.num_epochs, said)
-            metrics = {f"held-out loss/{course.label}": error}
-            yield Progress("network", epoch, config.num_epochs, said, metrics)
+            step = Progress("network", epoch, config.num_epochs, said)
+            yield from _paced(learner.settle(), pace, step)
+            found = yield from _paced(course.predictions(learner.networks, held), pace, step)
+            error = trial.take(epoch, y, found)
+            yield replace(step, metrics={f"held-out loss/{course.label}": error})
             for k, genes in enumerate(course.models):
                 learner.resting[k] = trial.hopeless(genes, config.patience)
             if all(learner.resting):
@@ -110,6 +108,9 @@ def training_job(course: Course, epochs: Ints) -> Job[Trained]:
         for epoch in range(1, int(epochs.max()) + 1):
             yield from _epoch_job(course, learner, epoch, pace, label, metrics)
             metrics = {f"loss/{label}": learner.last_loss()}
+            if (epochs == epoch).any():
+                step = Progress("network", epoch, course.config.num_epochs, label)
+                yield from _paced(learner.settle(), pace, step)
             for k, genes in enumerate(course.models):
                 for model, g in enumerate(genes):
                     if epochs[g] == epoch:
@@ -135,3 +136,15 @@ def _epoch_job(
     for share in learner.epoch():
         if pace.due():
             yield Progress("network", epoch - 1 + share, total, said)
+
+
+def _paced(work: Generator[Any, None, T], pace: Pace, step: Progress) -> Job[T]:
+    """Do some work, repeating a report while it lasts."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        if pace.due():
+            yield step
