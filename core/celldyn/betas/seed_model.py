@@ -12,6 +12,7 @@ from celldyn.betas.bayes import ard_job, bayesian_ridge_job
 from celldyn.betas.config import ModelConfig
 from celldyn.betas.folds import spatial_folds
 from celldyn.betas.gram import Gram, gram_job
+from celldyn.betas.group_norms import FAINT
 from celldyn.betas.inputs import Floats, Ints
 from celldyn.betas.lasso import group_lasso_job
 from celldyn.betas.partial_pooling import Lent, pooled_fit_job
@@ -20,6 +21,11 @@ from celldyn.jobs import Job, Progress, scaled
 
 Linear = tuple[float, Floats]
 Folds = list[NDArray[np.intp]]
+
+_TOL, _FAINT_TOL = 1e-8, 1e-6
+"""Relative KKT residual of a lasso with given penalties, and of one whose columns are hardly
+penalised: with fewer cells than columns a smaller one would cost ten times as much, and move
+nothing that can be told from noise."""
 
 _BESIDE_FOLDS = 2
 """Units of work beside the folds: the cross products and the model."""
@@ -256,11 +262,15 @@ def _lasso_job(
 ) -> Job[Linear]:
     if not (gram.scale > 0).any():
         return float(gram.y_means[target]), np.zeros(gram.n_columns)
+    unit = gram.scale if config.standardise else np.ones(gram.n_columns)
+    pull = np.abs(gram.Xty[:, target]) / gram.n
+    strength = float(np.divide(pull, unit, out=np.zeros_like(pull), where=unit > 0).max())
     fitted = yield from group_lasso_job(
         gram,
         groups,
         config.threshold_lambda,
         config.l1_reg,
+        tol=_FAINT_TOL if config.l1_reg <= FAINT * strength else _TOL,
         standardise=config.standardise,
         target=target,
         start=start,
