@@ -90,7 +90,7 @@ def test_what_cannot_be_modelled_is_named_and_left_out():
 
 
 def test_nothing_to_model_is_an_error_with_the_first_reason():
-    with pytest.raises(PriorError, match=r"Silent .* same in every cell"):
+    with pytest.raises(PriorError, match=r"Silent: .* same in every cell"):
         prepared(settings=config(genes=["Silent"]))
     with pytest.raises(ConfigError, match="colinks_path"):
         prepare_panel(tissue(), config(), lr=PAIRS)

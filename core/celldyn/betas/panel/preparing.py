@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +14,10 @@ from celldyn.betas.inputs import active_features, check_skipped, codes_of, read_
 from celldyn.betas.modulators import Modulators
 from celldyn.betas.names import NameMap, infer_species
 from celldyn.betas.panel.config import PanelConfig
+from celldyn.betas.panel.finding import Finder
 from celldyn.betas.panel.inputs import PanelInputs, Target, Union
-from celldyn.betas.panel.pairs import LigandScores, PairTable
-from celldyn.betas.panel.proposing import propose_for_all
-from celldyn.betas.preparing import (
-    allowed_modulators,
-    lr_table_of,
-    network_of,
-    regulators_of,
-)
 from celldyn.data import coordinates, find_gene, um_per_unit
 from celldyn.data.genes import columns_of, matrix_of
-from celldyn.data.ligand_target import read_ligand_target
 from celldyn.errors import PriorError
 
 if TYPE_CHECKING:
@@ -84,15 +76,8 @@ def prepare_panel(
     check_skipped(config, clusters[1])
     species = infer_species(adata.var_names) if config.species == "auto" else config.species
     genes, skipped = _usable(adata, config, matrix)
-    finder = _Finder(adata, config, names, species, genes, grn, lr, ligand_target)
-    found, without = _choose(config, genes, finder)
-    skipped += without
-    if not found:
-        gene, reason = skipped[0] if skipped else ("none", "the data set has no genes")
-        raise PriorError(
-            f"no gene can be modelled: of {gene} it holds that {reason}",
-            "choose other genes, or give other regulators",
-        )
+    finder = Finder(adata, config, names, species, genes, grn, lr, ligand_target)
+    found = _choose(config, genes, finder, skipped)
     notes: tuple[str, ...] = (_PROPOSED,) if finder.proposes else ()
     if config.use_ligands and not any(modulators.lr for _, modulators in found):
         notes += (_NO_PAIRS,)
@@ -118,95 +103,6 @@ def prepare_panel(
         obs_names=tuple(map(str, adata.obs_names)),
         notes=notes,
     )
-
-
-class _Finder:
-    """What may modulate one gene after another, from tables that are parsed once."""
-
-    def __init__(
-        self,
-        adata: AnnData,
-        config: PanelConfig,
-        names: NameMap,
-        species: str,
-        genes: Sequence[str],
-        grn: Regulatory | None,
-        lr: Path | str | pd.DataFrame | None,
-        ligand_target: Path | str | pd.DataFrame | None,
-    ) -> None:
-        self._adata, self._config = adata, config
-        self._grn = network_of(config, grn)
-        self._genes = list(genes)
-        self._proposed: dict[str, list[str]] = {}
-        self.proposes = config.propose > 0 and self._grn is None and config.regulators is None
-        self._pairs: PairTable | None = None
-        self._scores: LigandScores | None = None
-        if config.use_ligands:
-            self._read_ligands(names, species, lr, ligand_target)
-
-    def _read_ligands(
-        self,
-        names: NameMap,
-        species: str,
-        lr: Path | str | pd.DataFrame | None,
-        ligand_target: Path | str | pd.DataFrame | None,
-    ) -> None:
-        config = self._config
-        self._pairs = PairTable(
-            lr_table_of(config, lr, species),
-            names,
-            radius=config.radius,
-            contact_distance=config.contact_distance,
-            secreted=config.secreted_classes,
-        )
-        scores = config.ligand_target if ligand_target is None else ligand_target
-        if scores is not None:
-            self._scores = LigandScores(
-                read_ligand_target(scores),
-                names,
-                self._pairs.ligands,
-                cutoff=config.tf_ligand_cutoff,
-                grn=self._grn,
-                adata=self._adata,
-            )
-
-    def of(self, gene: str) -> Modulators:
-        """Return the modulators of a gene; raises PriorError if it has none."""
-        regulators = self._regulators(gene)
-        if self._pairs is None:
-            found = Modulators(regulators)
-        else:
-            lr, radii = self._pairs.of(gene)
-            tfl = self._scores.of(gene, regulators, radii) if self._scores is not None else ()
-            found = Modulators(regulators, lr, tfl, radii)
-        if not len(found):
-            raise PriorError("nothing that could modulate it is in the data set")
-        return found
-
-    def _regulators(self, gene: str) -> tuple[str, ...]:
-        config = self._config
-        if not self.proposes:
-            return regulators_of(self._adata, config, gene, self._grn)
-        if gene not in self._proposed:  # for the next ones, too, in one pass
-            at = self._genes.index(gene)
-            self._proposed |= propose_for_all(
-                self._adata,
-                self._genes[at : at + _GENES_AT_ONCE],
-                _types_in_sections(self._adata, config),
-                layer=config.layer,
-                n=config.propose,
-            )
-        extra = [find_gene(self._adata, name) for name in config.extra_regulators or ()]
-        every = dict.fromkeys((*self._proposed[gene], *extra))
-        return tuple(name for name in every if name != gene)
-
-    def allowed(
-        self, gene: str, modulators: Modulators, clusters: Sequence[str]
-    ) -> NDArray[np.bool_] | None:
-        """Return which clusters may have which modulator; None if all may have all."""
-        if not self._config.cluster_regulators:
-            return None
-        return allowed_modulators(self._adata, self._config, gene, modulators, clusters, self._grn)
 
 
 def _usable(
@@ -245,12 +141,14 @@ def _values_of(
 
 
 def _choose(
-    config: PanelConfig, genes: list[str], finder: _Finder
-) -> tuple[list[tuple[str, Modulators]], list[tuple[str, str]]]:
-    """Return the targets with their modulators, as many as are wanted, and those without any."""
+    config: PanelConfig, genes: list[str], finder: Finder, skipped: list[tuple[str, str]]
+) -> list[tuple[str, Modulators]]:
+    """Return the targets with their modulators, as many as are wanted.
+
+    Those without any are added to `skipped`; PriorError is raised if no gene is left.
+    """
     ranks = config.order in ("quick", "regulated")
     found: list[tuple[str, Modulators]] = []
-    skipped: list[tuple[str, str]] = []
     for gene in genes:
         if not ranks and len(found) == config.max_genes:
             break
@@ -258,16 +156,17 @@ def _choose(
             found.append((gene, finder.of(gene)))
         except PriorError as error:
             skipped.append((gene, error.problem))
+    if not found:
+        gene, reason = skipped[0] if skipped else ("none", "the data set has no genes")
+        raise PriorError(
+            f"no gene can be modelled ({gene}: {reason})",
+            "choose other genes, or give other regulators",
+        )
     if config.order == "quick":
         found.sort(key=lambda item: len(item[1]))
     elif config.order == "regulated":
         found.sort(key=lambda item: -len(item[1].regulators))
-    return found[: config.max_genes], skipped
-
-
-def _types_in_sections(adata: AnnData, config: PanelConfig) -> NDArray[np.intp]:
-    codes, names = codes_of(adata, config.cluster_annot)
-    return codes_of(adata, config.section_key)[0] * len(names) + codes
+    return found[: config.max_genes]
 
 
 def _read(

@@ -117,19 +117,11 @@ def read_root(path: Path) -> Root:
         n_fits = int(about["n_fits"])
         fit_of_cell = np.asarray(root["fit_of_cell"][:]).astype(np.intp)
         names = json.loads(np.asarray(root[_CELLS][:], np.uint8).tobytes())
-        if fit_of_cell.shape != (len(names),) or not (
-            (fit_of_cell >= -1).all() and (fit_of_cell < n_fits).all()
-        ):
+        known = (fit_of_cell >= -1) & (fit_of_cell < n_fits)
+        if fit_of_cell.shape != (len(names),) or not known.all():
             raise ValueError("cells")
-        try:
-            config = PanelConfig(**json.loads(about["config"]))
-        except ConfigError as error:
-            raise FileFormatError(
-                f"{path.name} has parameters that this version does not know: {error.problem}",
-                "install the version that wrote it",
-            ) from error
         return Root(
-            config=config,
+            config=_config(path, json.loads(about["config"])),
             fingerprint=str(about["fingerprint"]),
             clusters=tuple(map(str, about["clusters"])),
             sections=tuple(map(str, about["sections"])),
@@ -139,3 +131,13 @@ def read_root(path: Path) -> Root:
             fit_of_cell=fit_of_cell,
             n_fits=n_fits,
         )
+
+
+def _config(path: Path, held: dict[str, Any]) -> PanelConfig:
+    try:
+        return PanelConfig(**held)
+    except ConfigError as error:
+        raise FileFormatError(
+            f"{path.name} has parameters that this version does not know: {error}",
+            "install the version that wrote it",
+        ) from error
