@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from qtpy.QtCore import QTimer
 from superqt.utils import qthrottled
 
 from celldyn.errors import DataError
+from napari_celldyn.layers.hover import HoverMarks
 from napari_celldyn.layers.selection import SelectionMarks
 from napari_celldyn.layers.tissue import TissueView
 from napari_celldyn.workspace import Workspace
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
     from napari.utils.events import Event
+
+    from napari_celldyn.layers.cells_view import CellsView
 
 KEYS: dict[str, tuple[str, str]] = {
     "undo": ("Control-Z", "Take back the last annotation"),
@@ -38,7 +41,7 @@ TYPE_COLUMN = "cell_type"
 
 
 class Interaction:
-    """Click, hover and lasso on the tissue.
+    """Click, hover and lasso on the tissue, and on the embedding beside it.
 
     Parameters
     ----------
@@ -48,13 +51,23 @@ class Interaction:
         Is told what was chosen and what is under the mouse.
     tissue_view
         Knows which cell is where.
+    others
+        Where the cells are drawn as well.
     """
 
-    def __init__(self, viewer: ViewerModel, workspace: Workspace, tissue_view: TissueView) -> None:
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        workspace: Workspace,
+        tissue_view: TissueView,
+        others: Sequence[CellsView] = (),
+    ) -> None:
         self._viewer: ViewerModel = getattr(viewer, "__wrapped__", viewer)
         self._workspace = workspace
         self._tissue = tissue_view
-        self.marks = SelectionMarks(self._viewer, workspace, tissue_view)
+        self._views: tuple[CellsView, ...] = (tissue_view, *others)
+        self.marks = SelectionMarks(self._viewer, workspace, tissue_view, others)
+        self.twins = HoverMarks(self._viewer, workspace, self._views)
         self._lasso: Shapes | None = None
         self._before_lasso: Layer | None = None
         self._hover = qthrottled(self._hover_at, timeout=HOVER_MS)
@@ -95,7 +108,7 @@ class Interaction:
 
     def start_lasso(self) -> None:
         """Let the next drag on the canvas draw a lasso; the cells inside become the selection."""
-        if self._lasso is not None or self._tissue.layer is None:
+        if self._lasso is not None or not self._drawn:
             return
         self._before_lasso = self._viewer.layers.selection.active
         # napari simplifies a lasso by half a unit of its layer: the unit follows the cells.
@@ -135,6 +148,7 @@ class Interaction:
         self.stop_lasso()
         self._hover.cancel()
         self.marks.close()
+        self.twins.close()
         with suppress(ValueError):
             self._viewer.mouse_drag_callbacks.remove(self.on_press)
         with suppress(ValueError):
@@ -175,15 +189,20 @@ class Interaction:
         self._workspace.hovered = self._cell_at(position)
 
     def _cell_at(self, position: tuple[float, ...]) -> int | None:
-        layer = self._tissue.layer
-        if layer is None:
-            return None
-        y, x = layer.world_to_data(position)
-        return self._tissue.pick((x, y))
+        for view, layer in self._drawn:
+            y, x = layer.world_to_data(position)
+            if (cell := view.pick((x, y))) is not None:
+                return cell
+        return None
+
+    @property
+    def _drawn(self) -> list[tuple[CellsView, Layer]]:
+        """The views that draw the cells, with their layers."""
+        return [(view, view.layer) for view in self._views if view.layer is not None]
 
     def _listens(self, event: Any) -> bool:  # noqa: ANN401
-        """Whether the mouse is over the tissue and no other layer is being worked on."""
-        if self._tissue.layer is None or len(event.dims_displayed) != 2:
+        """Whether cells are drawn and no other layer is being worked on."""
+        if not self._drawn or len(event.dims_displayed) != 2:
             return False
         active = self._viewer.layers.selection.active
         return active is None or str(active.mode) == "pan_zoom"
@@ -202,12 +221,15 @@ class Interaction:
         self._workspace.selection = self.cells_in(polygon)
 
     def cells_in(self, polygon: NDArray[np.floating]) -> NDArray[np.intp]:
-        """Return the cells inside a polygon of (n_vertices, 2) world coordinates, y first."""
-        layer = self._tissue.layer
-        if layer is None:
-            return np.empty(0, np.intp)
-        corners = np.array([layer.world_to_data(vertex) for vertex in polygon])
-        return self._tissue.cells_in_polygon(corners[:, ::-1])
+        """Return the cells inside a polygon of (n_vertices, 2) world coordinates, y first.
+
+        Those of every view count: of a lasso round a part of the embedding, the cells there.
+        """
+        inside = [np.empty(0, np.intp)]
+        for view, layer in self._drawn:
+            corners = np.array([layer.world_to_data(vertex) for vertex in polygon])
+            inside.append(view.cells_in_polygon(corners[:, ::-1]))
+        return np.unique(np.concatenate(inside))
 
     def _on_active(self, _event: Event) -> None:
         # Asked at the next turn: a layer that is just being added is active only for a moment.

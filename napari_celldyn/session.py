@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_celldyn.jobs import JobRunner
     from napari_celldyn.layers import TissueView
     from napari_celldyn.layers.elements import ElementsView
+    from napari_celldyn.layers.embedding import EmbeddingView
 
 _OF_VIEWER: weakref.WeakValueDictionary[int, Session] = weakref.WeakValueDictionary()
 
@@ -52,6 +53,13 @@ class Session:
         return TissueView(self.viewer, self.workspace)
 
     @cached_property
+    def embedding(self) -> EmbeddingView:
+        """Draws the cells a second time, among their states."""
+        from napari_celldyn.layers.embedding import EmbeddingView
+
+        return EmbeddingView(self.viewer, self.workspace, self.tissue)
+
+    @cached_property
     def elements(self) -> ElementsView:
         """Draws outlines, molecules and domains beside the cells."""
         from napari_celldyn.layers.elements import ElementsView
@@ -60,10 +68,10 @@ class Session:
 
     @cached_property
     def interaction(self) -> Interaction:
-        """Turns hover, click and lasso on the tissue into cells of the workspace."""
+        """Turns hover, click and lasso on the cells into cells of the workspace."""
         from napari_celldyn.interact import Interaction
 
-        return Interaction(self.viewer, self.workspace, self.tissue)
+        return Interaction(self.viewer, self.workspace, self.tissue, [self.embedding])
 
     @cached_property
     def runner(self) -> JobRunner:

@@ -11,6 +11,7 @@ from napari.layers import Shapes
 from numpy.typing import NDArray
 from psygnal import Signal
 
+from napari_celldyn.layers.canvas import active_kept
 from napari_celldyn.layers.domains import domains_layer, keep_width
 from napari_celldyn.layers.elements_colour import TissueColours
 from napari_celldyn.layers.elements_loading import LoadedOutlines
@@ -209,17 +210,15 @@ class ElementsCanvas:
     def _add(self, shown: Shown, layer: Layer) -> None:
         """Add a layer at its place among ours, leaving the active one active."""
         layers = self.viewer.layers
-        active = layers.selection.active
         ranks = {s.layer: RANKS[s.rank] for s in self.shown.values() if s.layer is not None}
         if self._tissue.layer is not None:
             ranks[self._tissue.layer] = RANKS["tissue"]
         above = [i for i, other in enumerate(layers) if ranks.get(other, -1) > RANKS[shown.rank]]
         shown.layer = layer
-        self.viewer.add_layer(layer)
-        if above:
-            layers.move(len(layers) - 1, above[0])
-        if active is not None and active in layers:
-            layers.selection.active = active  # napari makes every new layer the active one
+        with active_kept(self.viewer):
+            self.viewer.add_layer(layer)
+            if above:
+                layers.move(len(layers) - 1, above[0])
 
     # --- following ----------------------------------------------------------------------------
 

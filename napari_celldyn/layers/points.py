@@ -29,13 +29,22 @@ class PointsCells(CellsLayer):
         (n_obs, 2) coordinates, x first.
     size
         Diameter of a disc, in the unit of the coordinates.
+    has_bar
+        Whether values have a colour bar on the canvas.
     options
         Passed on to `napari.layers.Points` (name, units, metadata, ...).
     """
 
     layer: Points
 
-    def __init__(self, xy: NDArray[np.floating], size: float, **options: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        xy: NDArray[np.floating],
+        size: float,
+        *,
+        has_bar: bool = True,
+        **options: Any,  # noqa: ANN401
+    ) -> None:
         self.layer = Points(
             np.asarray(xy)[:, ::-1],
             ndim=2,
@@ -45,6 +54,7 @@ class PointsCells(CellsLayer):
             **options,
         )
         self.layer.editable = False
+        self._has_bar = has_bar
         self._values: NDArray[np.floating] | None = None
 
     def set_values(self, values: NDArray[np.floating], limits: Limits, colormap: Colormap) -> None:
@@ -53,7 +63,7 @@ class PointsCells(CellsLayer):
         self.layer.face_colormap = colormap
         self.layer.face_contrast_limits = limits
         self._paint(shade(values, limits, colormap))
-        self.layer.face_colorbar.visible = True
+        self.layer.face_colorbar.visible = self._has_bar
 
     def set_codes(self, codes: NDArray[np.integer], table: RGBA) -> None:
         """Colour the cells by category: row `codes[i]` of the table, -1 the last; no bar."""

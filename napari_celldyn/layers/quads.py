@@ -35,17 +35,27 @@ class QuadsCells(CellsLayer):
         (n_obs, 2) coordinates, x first.
     size
         Side of a square, in the unit of the coordinates.
+    has_bar
+        Whether values have a colour bar on the canvas.
     options
         Passed on to `napari.layers.Surface` (name, units, metadata, ...).
     """
 
     layer: Surface
 
-    def __init__(self, xy: NDArray[np.floating], size: float, **options: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        xy: NDArray[np.floating],
+        size: float,
+        *,
+        has_bar: bool = True,
+        **options: Any,  # noqa: ANN401
+    ) -> None:
         self._centres = np.asarray(xy)[:, ::-1]
         self._faces = _faces(np.arange(len(self._centres)))
         self._codes: NDArray[np.integer] | None = None
         self._fixed_limits: Limits | None = (0.0, 1.0)
+        self._has_bar = has_bar
         nothing = np.full(CORNERS * len(self._centres), np.nan, np.float32)
         self.layer = Surface(
             (_vertices(self._centres, size), self._faces, nothing),
@@ -60,7 +70,7 @@ class QuadsCells(CellsLayer):
         """Colour the cells by (n_obs,) values and show the colour bar."""
         self._codes, self._fixed_limits = None, None
         self._draw(np.asarray(values, np.float32), limits, colormap)
-        self.layer.colorbar.visible = True
+        self.layer.colorbar.visible = self._has_bar
 
     def set_codes(self, codes: NDArray[np.integer], table: RGBA) -> None:
         """Colour the cells by category: row `codes[i]` of the table, -1 the last; no bar."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Points
 from numpy.typing import NDArray
 
-from napari_celldyn.layers.tissue import TissueView
+from napari_celldyn.layers.canvas import active_kept, ink
 from napari_celldyn.workspace import Workspace
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.utils.events import Event
+
+    from napari_celldyn.layers.cells_view import CellsView
+    from napari_celldyn.layers.tissue import TissueView
 
 NAME = "selected cells"
 MAX_MARKS = 20_000
@@ -41,15 +45,25 @@ class SelectionMarks:
         Whose selection to show.
     tissue
         Knows where the cells are drawn.
+    others
+        Where they are drawn as well.
     """
 
-    def __init__(self, viewer: ViewerModel, workspace: Workspace, tissue: TissueView) -> None:
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        workspace: Workspace,
+        tissue: TissueView,
+        others: Sequence[CellsView] = (),
+    ) -> None:
         self._viewer: ViewerModel = getattr(viewer, "__wrapped__", viewer)
         self._workspace = workspace
         self._tissue = tissue
+        self._views: tuple[CellsView, ...] = (tissue, *others)
         self._layer: Points | None = None
         workspace.selection_changed.connect(self.refresh)
-        tissue.rebuilt.connect(self.refresh)
+        for view in self._views:
+            view.rebuilt.connect(self.refresh)
         self._viewer.layers.events.removed.connect(self._on_removed)
         self.refresh()
 
@@ -60,15 +74,16 @@ class SelectionMarks:
 
     def refresh(self) -> None:
         """Draw the rings anew."""
-        xy = self._tissue.display_xy
         cells = _thinned(self._workspace.selection)
         if self._layer is None and (len(cells) == 0 or self._tissue.layer is None):
             return
+        xy, sizes = marks_of(cells, self._views, RING)
         if self._layer is None:
-            self._layer = self._add(xy[cells])
+            self._layer = self._add(xy, sizes)
         else:
             # Not by removing the layer: napari collects all garbage then, which takes long.
-            self._layer.data = xy[cells, ::-1]
+            self._layer.data = xy[:, ::-1]
+            self._layer.size = sizes
         self._layer.editable = False
         few = len(cells) <= FEW
         self._layer.canvas_size_limits = (FEW_PIXELS if few else 1, 10_000)
@@ -77,22 +92,16 @@ class SelectionMarks:
     def close(self) -> None:
         """Take the rings away and stop listening."""
         self._workspace.selection_changed.disconnect(self.refresh)
-        self._tissue.rebuilt.disconnect(self.refresh)
+        for view in self._views:
+            view.rebuilt.disconnect(self.refresh)
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self._remove_layer()
 
-    def _add(self, xy: NDArray[np.floating]) -> Points:
-        layers = self._viewer.layers
-        active = layers.selection.active
-        rings = _rings(xy, self._tissue, self._ink())
-        self._viewer.add_layer(rings)
-        if active is not None and active in layers:
-            layers.selection.active = active  # napari makes every new layer the active one
+    def _add(self, xy: NDArray[np.floating], sizes: NDArray[np.floating]) -> Points:
+        rings = _rings(xy, sizes, self._tissue.unit, ink(self._viewer))
+        with active_kept(self._viewer):
+            self._viewer.add_layer(rings)
         return rings
-
-    def _ink(self) -> str:
-        background = np.asarray(self._viewer.canvas.background_color, float)[:3]
-        return "white" if background.mean() < 0.5 else "black"
 
     def _on_removed(self, event: Event) -> None:
         if event.value is self._layer:
@@ -110,15 +119,43 @@ def _thinned(cells: NDArray[np.intp]) -> NDArray[np.intp]:
     return cells[:: max(1, -(-len(cells) // MAX_MARKS))]
 
 
-def _rings(xy: NDArray[np.floating], tissue: TissueView, ink: str) -> Points:
+def _rings(
+    xy: NDArray[np.floating], sizes: NDArray[np.floating], unit: str, colour: str
+) -> Points:
     return Points(
         xy[:, ::-1],
         ndim=2,
         name=NAME,
-        size=RING * tissue.cell_size,
+        size=sizes,
         face_color="transparent",
-        border_color=ink,
+        border_color=colour,
         border_width=0.15,
-        units=(tissue.unit, tissue.unit),
+        units=(unit, unit),
         metadata={"celldyn": True},
     )
+
+
+def marks_of(
+    cells: NDArray[np.intp], views: Sequence[CellsView], width: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return where some cells are drawn, in all views, and how wide to mark each.
+
+    Parameters
+    ----------
+    cells
+        (n,) positions.
+    views
+        Those that draw nothing are left out, and so is a cell that one does not have.
+    width
+        Of a mark, in widths of a cell.
+
+    Returns
+    -------
+    (m, 2) x and y on the canvas, and (m,) widths.
+    """
+    held = [view for view in views if len(view.display_xy)]
+    xy = [np.empty((0, 2)), *(view.display_xy[cells] for view in held)]
+    sizes = [np.full(len(cells), width * view.cell_size) for view in held]
+    places, widths = np.concatenate(xy), np.concatenate([np.empty(0), *sizes])
+    there = np.isfinite(places).all(axis=1)
+    return places[there], widths[there]

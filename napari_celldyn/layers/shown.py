@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from celldyn import keys
+from napari_celldyn.layers.colours import PLAIN, Limits, category_table
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from napari.utils.colormaps import Colormap
 
     from celldyn.data import Column, Source
+    from napari_celldyn.layers.base import CellsLayer
 
 
 def keys_of(source: Source | None) -> frozenset[str]:
@@ -21,7 +25,8 @@ def keys_of(source: Source | None) -> frozenset[str]:
         return frozenset()
     if source.slot == "obs":
         return frozenset({f"obs/{source.key}", keys.COLOURS.path(column=source.key)})
-    return frozenset({source.slot, f"{source.slot}/{source.key}"})
+    more = {f"layers/{source.plus}"} if source.plus else set()
+    return frozenset({source.slot, f"{source.slot}/{source.key}", *more})
 
 
 def cell_table(adata: AnnData, column: Column | None) -> pd.DataFrame:
@@ -41,3 +46,35 @@ def isolated_codes(column: Column | None, isolated: Collection[str] | None) -> l
     if isolated is None or column is None or column.categories is None:
         return None
     return [code for code, name in enumerate(column.categories) if name in isolated]
+
+
+def paint(
+    cells: CellsLayer,
+    n_obs: int,
+    held: Column | None,
+    isolated: Collection[str] | None,
+    colormap: Colormap,
+    limits: Limits | None,
+) -> None:
+    """Colour the cells by a column: categories by their colours, values by the colormap.
+
+    Parameters
+    ----------
+    cells
+        What to colour.
+    n_obs
+        How many they are.
+    held
+        The column; None leaves the cells plain.
+    isolated
+        The categories shown alone; None shows all.
+    colormap, limits
+        For values.
+    """
+    if held is not None and held.codes is not None:
+        codes = isolated_codes(held, isolated)
+        cells.set_codes(held.codes, category_table(held.colours or [], codes))
+    elif held is not None and held.values is not None and limits is not None:
+        cells.set_values(held.values, limits, colormap)
+    else:
+        cells.set_rgba(np.tile(np.array(PLAIN, np.float32), (n_obs, 1)))

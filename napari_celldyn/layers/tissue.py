@@ -7,33 +7,30 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from psygnal import Signal
 
 from celldyn.data import Column, column
 from celldyn.errors import MissingKeyError
 from napari_celldyn.layers import colours
-from napari_celldyn.layers.base import CellsLayer
-from napari_celldyn.layers.colours import PERCENTILES, PLAIN, Limits
+from napari_celldyn.layers.cells_view import CellsView
+from napari_celldyn.layers.colours import PERCENTILES, Limits
 from napari_celldyn.layers.geometry import KEYS as GEOMETRY_KEYS
 from napari_celldyn.layers.geometry import Geometry, geometry
 from napari_celldyn.layers.picking import CellIndex
-from napari_celldyn.layers.points import PointsCells
-from napari_celldyn.layers.quads import QuadsCells
-from napari_celldyn.layers.shown import cell_table, isolated_codes, keys_of
+from napari_celldyn.layers.shown import cell_table, keys_of, paint
 from napari_celldyn.workspace import Workspace
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Layer
     from napari.utils.events import Event
 
+    from napari_celldyn.layers.base import CellsLayer
+
 NAME = "tissue"
-POINTS_LIMIT = 200_000
-"""Up to this many cells are discs; more are squares of one mesh, which stays fluid."""
 
 
-class TissueView:
+class TissueView(CellsView):
     """Draws the cells of the workspace and keeps the drawing true.
 
     Listens to the workspace. Where a person deleted the layer, the next tissue or colour brings
@@ -50,15 +47,9 @@ class TissueView:
     shown_changed = Signal()
     """The column, its limits or its colours are drawn anew."""
 
-    rebuilt = Signal()
-    """The cells are at other places, or in another layer."""
-
     def __init__(self, viewer: ViewerModel, workspace: Workspace) -> None:
-        self._viewer: ViewerModel = getattr(viewer, "__wrapped__", viewer)
-        self._workspace = workspace
-        self._cells: CellsLayer | None = None
+        super().__init__(viewer, workspace)
         self._geometry: Geometry | None = None
-        self._index = CellIndex(np.empty((0, 2)))
         self._column: Column | None = None
         self._colormap_name: str | None = None
         self._percentiles = PERCENTILES
@@ -68,21 +59,10 @@ class TissueView:
         workspace.keys_changed.connect(self._on_keys)
         workspace.colour_changed.connect(self._on_colour)
         workspace.isolated_changed.connect(self._on_isolated)
-        self._viewer.layers.events.removed.connect(self._on_removed)
         if workspace.adata is not None:
             self._on_data()
 
     # --- what is there ------------------------------------------------------------------------
-
-    @property
-    def layer(self) -> Layer | None:
-        """The napari layer; None while there is none."""
-        return None if self._cells is None else self._cells.layer
-
-    @property
-    def cells(self) -> CellsLayer | None:
-        """The drawing behind the layer; None while there is none."""
-        return self._cells
 
     @property
     def column(self) -> Column | None:
@@ -126,11 +106,17 @@ class TissueView:
     @percentiles.setter
     def percentiles(self, percentiles: Limits) -> None:
         self._percentiles = (float(percentiles[0]), float(percentiles[1]))
+        if (limits := self.fresh_limits()) is not None:
+            self.limits = limits
+
+    def fresh_limits(self) -> Limits | None:
+        """Return the limits that the shown values have until a person moves them."""
         held = self._column
-        if held is not None and held.values is not None:
-            self.limits = colours.value_limits(
-                held.values, percentiles=self._percentiles, diverging=held.diverging
-            )
+        if held is None or held.values is None:
+            return None
+        return colours.value_limits(
+            held.values, percentiles=self._percentiles, diverging=held.diverging
+        )
 
     @property
     def colormap(self) -> str:
@@ -147,40 +133,18 @@ class TissueView:
 
     # --- place --------------------------------------------------------------------------------
 
-    def pick(self, xy: ArrayLike) -> int | None:
-        """Return the position of the cell nearest to (x, y), at most one cell's width away."""
-        x, y = np.asarray(xy, float)
-        return self._index.pick(x, y, self.cell_size)
-
-    def cells_in_polygon(self, polygon: ArrayLike) -> NDArray[np.intp]:
-        """Return the positions of the cells inside a polygon of (n_vertices, 2) x and y.
-
-        While categories are isolated, only their cells count: one chooses what one sees.
-        """
-        inside = self._index.within_polygon(polygon)
-        isolated = isolated_codes(self._column, self._workspace.isolated)
-        if isolated is None or self._column is None or self._column.codes is None:
-            return inside
-        return inside[np.isin(self._column.codes[inside], isolated)]
-
-    def cells_in_radius(self, xy: ArrayLike, radius: float) -> NDArray[np.intp]:
-        """Return the positions of the cells at most `radius` from (x, y)."""
-        x, y = np.asarray(xy, float)
-        return self._index.within_radius(x, y, radius)
-
     def reset_view(self) -> None:
         """Show the whole tissue."""
         self._viewer.reset_view()
 
     def close(self) -> None:
         """Take the layer away and stop listening."""
+        super().close()
         workspace = self._workspace
         workspace.data_changed.disconnect(self._on_data)
         workspace.keys_changed.disconnect(self._on_keys)
         workspace.colour_changed.disconnect(self._on_colour)
         workspace.isolated_changed.disconnect(self._on_isolated)
-        self._viewer.layers.events.removed.disconnect(self._on_removed)
-        self._remove_layer()
         self._viewer.canvas.overlays.scale_bar.visible = self._had_scale_bar
 
     # --- following the workspace --------------------------------------------------------------
@@ -214,15 +178,11 @@ class TissueView:
         if self._column is not None and self._column.codes is not None:
             self._draw()
 
-    def _on_removed(self, event: Event) -> None:
-        if event.value is self.layer:
-            self._cells = None
-
     # --- drawing ------------------------------------------------------------------------------
 
     def _rebuild(self) -> None:
         if self._geometry is not None:
-            self._cells = _cells_layer(self._geometry)
+            self._cells = self._make_cells(self.display_xy, self.cell_size, NAME)
             self._fetch()
             self._draw()
             self._describe()
@@ -249,17 +209,14 @@ class TissueView:
                 self._paint(self._cells)
 
     def _paint(self, cells: CellsLayer) -> None:
-        held = self._column
-        if held is not None and held.codes is not None:
-            isolated = isolated_codes(held, self._workspace.isolated)
-            cells.set_codes(held.codes, colours.category_table(held.colours or [], isolated))
-        elif held is not None and held.values is not None:
-            limits = colours.value_limits(
-                held.values, percentiles=self._percentiles, diverging=held.diverging
-            )
-            cells.set_values(held.values, limits, colours.colormap(self.colormap))
-        else:
-            cells.set_rgba(np.tile(np.array(PLAIN, np.float32), (len(self.display_xy), 1)))
+        paint(
+            cells,
+            len(self.display_xy),
+            self._column,
+            self._workspace.isolated,
+            colours.colormap(self.colormap),
+            self.fresh_limits(),
+        )
 
     @contextmanager
     def _drawn_anew(self) -> Iterator[None]:
@@ -279,19 +236,3 @@ class TissueView:
         """Tell of limits that were moved in napari's own controls."""
         if self._cells is not None and not self._drawing:
             self.shown_changed.emit()
-
-    def _remove_layer(self) -> None:
-        layer, self._cells = self.layer, None
-        if layer is not None and layer in self._viewer.layers:
-            self._viewer.layers.remove(layer)
-
-
-def _cells_layer(where: Geometry) -> CellsLayer:
-    make = PointsCells if len(where.xy) <= POINTS_LIMIT else QuadsCells
-    return make(
-        where.xy,
-        where.cell_size,
-        name=NAME,
-        units=(where.unit, where.unit),
-        metadata={"celldyn": True},
-    )

@@ -12,6 +12,7 @@ from napari_celldyn.widgets.colour_box import ColourBox
 from napari_celldyn.widgets.data_panel import DataPanel
 from napari_celldyn.widgets.dock import Dock
 from napari_celldyn.widgets.elements_panel import ElementsPanel
+from napari_celldyn.widgets.embedding_panel import EmbeddingPanel
 from napari_celldyn.widgets.fold import Fold
 from napari_celldyn.widgets.legend import LegendWidget
 
@@ -36,6 +37,7 @@ class TissueWidget(Dock):
         self.data = DataPanel(place.workspace)
         self.colour = ColourBox(place.workspace)
         self.legend = LegendWidget(place.workspace, place.tissue)
+        self.embedding = EmbeddingPanel(place)
         self.annotate = AnnotatePanel(place)
         self.elements = ElementsPanel(place)
         self.elements_fold = Fold("Outlines and molecules")
@@ -45,6 +47,7 @@ class TissueWidget(Dock):
                 ("Tissue", self.data),
                 ("Colour by", self.colour),
                 ("Legend", self.legend),
+                ("Embedding", self.embedding),
                 ("", self.elements_fold),
                 ("Annotate", self.annotate),
             )

@@ -1,62 +1,18 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-import anndata as ad
 import numpy as np
 import pytest
+from mouse_bench import Bench
 from napari.utils.shortcuts import default_shortcuts
-from qtpy.QtTest import QTest
 
 from celldyn.data import Source, set_unit
 from celldyn.errors import DataError
-from napari_celldyn.interact import KEYS, LASSO, Interaction
-from napari_celldyn.layers import TissueView, selection
-from napari_celldyn.workspace import Workspace
-
-
-class Bench:
-    """A viewer with a tissue of 10 x 10 cells, 10 units apart, and a mouse."""
-
-    def __init__(self, viewer: Any) -> None:
-        self.viewer = viewer
-        xy = np.stack(np.meshgrid(np.arange(10), np.arange(10)), -1).reshape(-1, 2) * 10.0
-        self.adata = ad.AnnData(np.arange(200, dtype=np.float32).reshape(100, 2))
-        self.adata.var_names = ["Gad1", "Sst"]
-        self.adata.obs_names = [f"cell{i}" for i in range(100)]
-        self.adata.obs["cell_type"] = np.where(xy[:, 0] < 45, "Astro", "Neuron")
-        self.adata.obsm["spatial"] = xy
-        self.workspace = Workspace()
-        self.tissue = TissueView(viewer, self.workspace)
-        self.interaction = Interaction(viewer, self.workspace, self.tissue)
-        self.workspace.open(self.adata)
-
-    # the canvas's own mouse events, at the pixel where a point of the tissue is drawn
-
-    def pixel(self, x: float, y: float) -> np.ndarray:
-        canvas = self.viewer.window._qt_viewer.canvas
-        at = [canvas._map_canvas2world(p, canvas.view) for p in ((0, 0), (1, 0), (0, 1))]
-        origin, right, down = np.array(at)[:, -2:]
-        step = np.column_stack([right - origin, down - origin])
-        return np.linalg.solve(step, np.array([y, x]) - origin)
-
-    def mouse(self, kind: str, point: tuple[float, float], **options: Any) -> None:
-        backend = self.viewer.window._qt_viewer.canvas._scene_canvas._backend
-        options = {"modifiers": (), **options}
-        getattr(backend, f"_vispy_mouse_{kind}")(pos=self.pixel(*point), **options)
-
-    def drag(self, path: Sequence[tuple[float, float]], modifiers: Sequence = ()) -> None:
-        self.mouse("press", path[0], button=1, modifiers=modifiers)
-        for point in path[1:]:
-            self.mouse("move", point, modifiers=modifiers)
-            QTest.qWait(20)  # napari drops moves that come faster
-        self.mouse("release", path[-1], button=1, modifiers=modifiers)
-
-    def click(self, x: float, y: float, modifiers: Sequence = ()) -> None:
-        self.drag([(x, y)], modifiers)
+from napari_celldyn.interact import KEYS, LASSO
+from napari_celldyn.layers import selection
 
 
 @pytest.fixture
@@ -124,6 +80,7 @@ def test_nothing_of_the_viewer_is_left(make_napari_viewer: Callable) -> None:
     bench.click(31, 52)
     bench.interaction.start_lasso()
     bench.interaction.close()
+    bench.embedding.close()
     bench.tissue.close()
 
 
@@ -136,10 +93,7 @@ def test_a_lasso_drawn_with_the_mouse(bench: Bench, qtbot: Any) -> None:
     bench.interaction.start_lasso()
     lasso = bench.viewer.layers[LASSO]
     assert lasso.mode == "add_polygon_lasso"
-    steps = np.linspace(0, 1, 6)[:, None]
-    corners = np.array([[15, 25], [55, 25], [55, 45], [15, 45], [15, 25]], float)
-    path = np.vstack([a + steps * (b - a) for a, b in pairwise(corners)])
-    bench.drag([tuple(point) for point in path])
+    bench.draw_round((15, 25), (55, 45))
     xy = bench.adata.obsm["spatial"]
     inside = (xy[:, 0] > 15) & (xy[:, 0] < 55) & (xy[:, 1] > 25) & (xy[:, 1] < 45)
     np.testing.assert_array_equal(bench.workspace.selection, np.flatnonzero(inside))
@@ -255,6 +209,7 @@ def test_close_gives_everything_back(make_napari_viewer: Callable) -> None:
     bench.workspace.selection = np.array([3])
     bench.interaction.start_lasso()
     bench.interaction.close()
+    bench.embedding.close()
     bench.tissue.close()
     assert list(viewer.layers) == []
     assert list(viewer.mouse_drag_callbacks) == drags

@@ -10,7 +10,7 @@ from napari.components import ViewerModel
 from napari.layers import Points, Surface
 
 from celldyn.data import Source, set_section_key, set_unit
-from napari_celldyn.layers import TissueView, tissue
+from napari_celldyn.layers import TissueView, cells_view
 from napari_celldyn.layers.colours import MISSING, PLAIN
 from napari_celldyn.workspace import Workspace
 
@@ -50,7 +50,7 @@ def view(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, workspace: Workspace
 ) -> Iterator[TissueView]:
     if request.param == "quads":
-        monkeypatch.setattr(tissue, "POINTS_LIMIT", 10)
+        monkeypatch.setattr(cells_view, "POINTS_LIMIT", 10)
     view = TissueView(ViewerModel(), workspace)
     yield view
     view.close()
@@ -66,7 +66,7 @@ def test_small_tissue_is_points_and_large_is_one_surface(
     view = TissueView(ViewerModel(), workspace)
     workspace.open(adata)
     assert isinstance(view.layer, Points)
-    monkeypatch.setattr(tissue, "POINTS_LIMIT", adata.n_obs - 1)
+    monkeypatch.setattr(cells_view, "POINTS_LIMIT", adata.n_obs - 1)
     workspace.open(adata.copy())
     assert isinstance(view.layer, Surface)
     assert [layer.name for layer in layers_of(view)] == ["tissue"]

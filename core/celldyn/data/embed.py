@@ -163,9 +163,9 @@ def umap_job(matrix: Any, *, seed: int = 0) -> Job[NDArray[np.float32]]:  # noqa
 def _put(matrix: Any, folder: Path) -> Path:  # noqa: ANN401
     from scipy import sparse
 
-    if sparse.issparse(matrix):
+    if hasattr(matrix, "tocsr"):
         path = folder / "matrix.npz"
-        sparse.save_npz(path, sparse.csr_matrix(matrix), compressed=False)
+        sparse.save_npz(path, matrix.tocsr(), compressed=False)
     else:
         path = folder / "matrix.npy"
         np.save(path, np.asarray(matrix))
