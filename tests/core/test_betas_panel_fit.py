@@ -204,3 +204,17 @@ def test_results_know_what_they_were_fitted_with(tmp_path):
     assert result.config.target_gene == "Target"
     assert result.config.score_threshold == 0.1
     assert replace(result).species == "mouse"
+
+
+def test_networks_of_several_genes_are_trained_together_and_as_alone(tmp_path):
+    adata = smooth(150)
+    settings = config(
+        genes=["Target", "LigB"], num_epochs=3, vision_model="cnn", spatial_dim=8,
+        penalty="given", score_threshold=0.0, device="cpu",
+        activation="sigmoidx2",
+    )  # fmt: skip
+    store = fitted(tmp_path / "a.zarr", adata, settings)
+    result = store.result("Target")
+    assert_same(result, alone(adata, settings, "Target"), atol=1e-3)
+    assert "columns" in result.states[0], [fit.r2 for fit in result.fits]
+    assert store.result("LigB").losses[0]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 
 from celldyn.betas.panel.config import PanelConfig
 from celldyn.betas.panel.design import PanelDesign
-from celldyn.betas.panel.gene import gene_job, surroundings_of
+from celldyn.betas.panel.gene import Fitted, finished_genes, n_together, surroundings_of
 from celldyn.betas.panel.inputs import PanelInputs, Target
 from celldyn.betas.panel.record import GeneRecord
-from celldyn.betas.panel.seeds import Seed, Statistics, seeds_job, statistics_job
+from celldyn.betas.panel.seeds import Statistics, seeds_job, statistics_job
 from celldyn.jobs import Job, Progress, scaled
 
 Steps: TypeAlias = Generator[Progress | GeneRecord, None, None]
@@ -88,44 +89,47 @@ def fit_chunk(design: PanelDesign, config: PanelConfig, chunk: Chunk) -> Steps:
     """
     n_sections = len(design.inputs.sections)
     around = surroundings_of(design, config) if config.num_epochs else []
-    genes = [_Gene(target) for target in chunk.wanted]
+    genes = [Fitted(target, chunk.digests[target.gene]) for target in chunk.wanted]
     total, done = float(len(genes)), 0.0
     of_section = (_SHARE_OF_SEED if config.num_epochs else 1.0) / n_sections
+    together = n_together(design, config)
     for section in range(n_sections):
         started = time.perf_counter()
         units = _SHARE_OF_STATISTICS * of_section * total
         job = statistics_job(design, config, chunk.targets, section)
         statistics = yield from scaled(job, done, total, units=units)
         spent, done = (time.perf_counter() - started) / total, done + units
+        ready: list[Fitted] = []
         for gene in genes:
             units = (1.0 - _SHARE_OF_STATISTICS) * of_section
-            fitting = gene.seeds_job(design, config, statistics, spent)
+            fitting = _fit_job(design, config, gene, statistics, spent)
             yield from scaled(fitting, done, total, units=units)
             done += units
-            if section < n_sections - 1:
-                continue
-            units = 1.0 - of_section * n_sections
-            digest = chunk.digests[gene.target.gene]
-            finishing = gene_job(
-                design, config, gene.target, gene.seeds, around, gene.seconds, digest
-            )
-            record = yield from scaled(finishing, done, total, gene.target.gene, units=units)
-            done += units
-            yield record
+            if section == n_sections - 1:
+                ready.append(gene)
+            if len(ready) == together or (ready and gene is genes[-1]):
+                units = (1.0 - of_section * n_sections) * len(ready)
+                yield from _placed(
+                    finished_genes(design, config, ready, around), done, total, units
+                )
+                done, ready = done + units, []
 
 
-@dataclass(slots=True, eq=False)
-class _Gene:
-    """A gene that is being fitted, section by section."""
+def _placed(steps: Steps, done: float, total: float, units: float) -> Steps:
+    """Pass steps on, their progress as so many units of a whole."""
+    with closing(steps):
+        for step in steps:
+            if isinstance(step, Progress):
+                at = min(done + units * (step.fraction or 0.0), total)
+                yield replace(step, done=at, total=total)
+            else:
+                yield step
 
-    target: Target
-    seeds: list[Seed] = field(default_factory=list)
-    seconds: float = 0.0
 
-    def seeds_job(
-        self, design: PanelDesign, config: PanelConfig, statistics: Statistics, spent: float
-    ) -> Job[None]:
-        """Fit its linear models in a section, whose statistics took `spent` seconds a gene."""
-        started = time.perf_counter()
-        self.seeds += yield from seeds_job(design, config, self.target, statistics)
-        self.seconds += time.perf_counter() - started + spent
+def _fit_job(
+    design: PanelDesign, config: PanelConfig, gene: Fitted, statistics: Statistics, spent: float
+) -> Job[None]:
+    """Fit a gene's linear models in a section, whose statistics took `spent` seconds a gene."""
+    started = time.perf_counter()
+    gene.seeds += yield from seeds_job(design, config, gene.target, statistics)
+    gene.seconds += time.perf_counter() - started + spent
