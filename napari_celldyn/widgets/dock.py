@@ -16,8 +16,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-WIDE = 1300
-"""A window of this many pixels has room for two docks beside each other."""
+WIDE, EACH_MORE = 1300, 500
+"""A window of so many pixels has room for two docks beside each other; more for each further."""
 
 
 class Dock(QScrollArea):
@@ -60,7 +60,7 @@ class Dock(QScrollArea):
         shown = [dock for dock in others if dock is not None and dock.isVisible()]
         if not shown:
             return
-        if window.width() >= WIDE:
+        if window.width() >= WIDE + EACH_MORE * (len(shown) - 1):
             window.splitDockWidget(shown[-1], mine, Qt.Orientation.Horizontal)
         else:
             window.tabifyDockWidget(shown[-1], mine)

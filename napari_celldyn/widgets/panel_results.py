@@ -110,5 +110,5 @@ def _in_words(frame: pd.DataFrame) -> str:
     held_out = frame["held-out"].median()
     words = f"{len(frame)} genes"
     if not pd.isna(held_out):
-        words += f", median held-out R² {held_out:.2f}"
+        words += f", median held-out R² {round(held_out, 2) + 0.0:.2f}"
     return f"{words}. Click a gene to see what drives it."

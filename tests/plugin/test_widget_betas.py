@@ -262,3 +262,15 @@ def test_the_dock_stands_beside_the_tissue_dock_or_behind_it(
         assert betas.height() > 600
     else:
         qtbot.waitUntil(lambda: window.tabifiedDockWidgets(tissue) == [betas])
+
+
+def test_a_third_dock_stands_behind_the_second(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer(show=True)
+    window = viewer.window._qt_window
+    window.resize(1500, 900)
+    tissue, _ = viewer.window.add_plugin_dock_widget("napari-celldyn", "Tissue")
+    betas, _ = viewer.window.add_plugin_dock_widget("napari-celldyn", "Spatial betas")
+    qtbot.waitUntil(lambda: betas.x() >= tissue.x() + tissue.width())
+    perturb, _ = viewer.window.add_plugin_dock_widget("napari-celldyn", "Perturb with betas")
+    qtbot.waitUntil(lambda: window.tabifiedDockWidgets(betas) == [perturb])
+    assert perturb.isVisible()
