@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from napari_celldyn.interact import Interaction
     from napari_celldyn.jobs import JobRunner
     from napari_celldyn.layers import TissueView
+    from napari_celldyn.layers.arrows import ArrowsView
     from napari_celldyn.layers.elements import ElementsView
     from napari_celldyn.layers.embedding import EmbeddingView
 
@@ -58,6 +59,13 @@ class Session:
         from napari_celldyn.layers.embedding import EmbeddingView
 
         return EmbeddingView(self.viewer, self.workspace, self.tissue)
+
+    @cached_property
+    def arrows(self) -> ArrowsView:
+        """Draws arrows over the cells, with a key."""
+        from napari_celldyn.layers.arrows import ArrowsView
+
+        return ArrowsView(self.viewer, self.workspace)
 
     @cached_property
     def elements(self) -> ElementsView:

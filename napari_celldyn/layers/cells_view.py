@@ -85,6 +85,14 @@ class CellsView(ABC):
 
     # --- place --------------------------------------------------------------------------------
 
+    def points_on_canvas(self, xy: ArrayLike) -> NDArray[np.float64]:
+        """Return the places on the canvas of (n, 2) points in the coordinates of the view."""
+        return np.asarray(xy, float)
+
+    def steps_on_canvas(self, steps: ArrayLike) -> NDArray[np.float64]:
+        """Return (n, 2) steps on the canvas for steps in the coordinates of the view."""
+        return np.asarray(steps, float)
+
     def pick(self, xy: ArrayLike) -> int | None:
         """Return the position of the cell nearest to (x, y), at most one cell's width away."""
         x, y = np.asarray(xy, float)

@@ -145,6 +145,14 @@ class EmbeddingView(CellsView):
 
     # --- place --------------------------------------------------------------------------------
 
+    def points_on_canvas(self, xy: ArrayLike) -> NDArray[np.float64]:
+        """Return the places on the canvas of (n, 2) points of the embedding; none while hidden."""
+        return np.empty((0, 2)) if self._place is None else self._place.points(np.asarray(xy))
+
+    def steps_on_canvas(self, steps: ArrayLike) -> NDArray[np.float64]:
+        """Return (n, 2) steps on the canvas for steps in the embedding; none while hidden."""
+        return np.empty((0, 2)) if self._place is None else self._place.vectors(np.asarray(steps))
+
     def pick(self, xy: ArrayLike) -> int | None:
         """Return the position of the cell nearest to (x, y), at most one cell's width away."""
         found = super().pick(xy) if self.in_sight else None
