@@ -206,6 +206,18 @@ def test_results_know_what_they_were_fitted_with(tmp_path):
     assert replace(result).species == "mouse"
 
 
+@pytest.fixture
+def one_thread():
+    """Threads of networks so small only wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_networks_of_several_genes_are_trained_together_and_as_alone(tmp_path):
     adata = smooth(150)
     settings = config(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,9 @@ from celldyn.errors import ConfigError, MissingKeyError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_ABANDONED_S = 60.0
+"""A gene takes no longer to be written."""
 
 
 class BetaStore(Mapping[str, BetaField]):
@@ -269,6 +273,7 @@ class BetaStore(Mapping[str, BetaField]):
         return read_gene(self._folder(gene), len(self.obs_names), self._root.n_fits)
 
     def _sweep(self) -> None:
-        """Remove what a killed run left unfinished."""
+        """Remove what a killed run left unfinished, but nothing that another may be writing."""
         for folder in (self.path / GENES).glob(".*"):
-            shutil.rmtree(folder, ignore_errors=True)
+            if time.time() - folder.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(folder, ignore_errors=True)
