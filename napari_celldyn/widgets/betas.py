@@ -14,11 +14,12 @@ from napari_celldyn.networks import NetworkShelf
 from napari_celldyn.session import session
 from napari_celldyn.widgets.beta_results import BetaResults
 from napari_celldyn.widgets.betas_source import FIELDS, BetasSource
+from napari_celldyn.widgets.card_place import CardPlace
 from napari_celldyn.widgets.dock import Dock
 from napari_celldyn.widgets.fold import Fold
 from napari_celldyn.widgets.form import ConfigForm
-from napari_celldyn.widgets.job_card import JobCard
 from napari_celldyn.widgets.listen import listen
+from napari_celldyn.widgets.loss_curve import LossCurve
 from napari_celldyn.widgets.panel_results import PanelResults
 from napari_celldyn.widgets.panel_run import panel_config, submit_panel
 from napari_celldyn.widgets.panel_source import PanelSource
@@ -76,7 +77,8 @@ class BetasWidget(Dock):
         self.board = ScoreBoard()
         self.panel_results = PanelResults(self._workspace)
         self.results = BetaResults(self._workspace)
-        self.card: JobCard | None = None
+        self.jobs = CardPlace(self._runner, shows_metrics=False)
+        self.losses = LossCurve()
         self._networks = NetworkShelf()
         self.fill(
             (
@@ -88,6 +90,8 @@ class BetasWidget(Dock):
                 ("", self.found),
                 ("", self.sentence),
                 ("", self.run_button),
+                ("", self.jobs),
+                ("", self.losses),
                 ("", self.board),
                 ("", self.panel_results),
                 ("Results", self.results),
@@ -175,7 +179,8 @@ class BetasWidget(Dock):
         except CelldynError as error:
             self.sentence.say(str(error))
             return None
-        self._show_card(handle)
+        self.jobs.show_job(handle)
+        self.losses.follow(handle)
         if self.of_panel:
             self.board.follow(handle, "gene", best_first=True)
         else:
@@ -216,23 +221,6 @@ class BetasWidget(Dock):
         self._workspace.announce(written)
         self.results.show_result(result.gene)
 
-    def _show_card(self, handle: JobHandle) -> None:
-        self._drop_card()
-        self.card = JobCard(handle, shows_metrics=False)
-        self.card.dismissed.connect(self._dismiss)
-        self.column.insertWidget(self.column.indexOf(self.run_button) + 1, self.card)
-
-    def _dismiss(self, handle: JobHandle) -> None:
-        self._runner.dismiss(handle)
-        self._drop_card()
-
-    def _drop_card(self) -> None:
-        if self.card is not None:
-            self.column.removeWidget(self.card)
-            self.card.setParent(None)
-            self.card.deleteLater()
-            self.card = None
-
     # --- following ----------------------------------------------------------------------------
 
     def _on_data(self) -> None:
@@ -241,6 +229,7 @@ class BetasWidget(Dock):
         self.sentence.say("" if there else "No tissue is open; open a file or a sample.")
         self.found.clear()
         self.board.clear()
+        self.losses.clear()
 
     def _on_changed(self) -> None:
         self._finding.start()

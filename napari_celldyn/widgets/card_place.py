@@ -20,11 +20,19 @@ class CardPlace(QWidget):
     ----------
     runner
         Forgets a job whose card is dismissed.
+    shows_metrics
+        Whether cards list the latest metrics; no where they have a table of their own.
     """
 
-    def __init__(self, runner: JobRunner, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        runner: JobRunner,
+        parent: QWidget | None = None,
+        *,
+        shows_metrics: bool = True,
+    ) -> None:
         super().__init__(parent)
-        self._runner = runner
+        self._runner, self._shows_metrics = runner, shows_metrics
         self.card: JobCard | None = None
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
@@ -32,7 +40,7 @@ class CardPlace(QWidget):
     def show_job(self, handle: JobHandle) -> None:
         """Show the card of a job in place of the last one's."""
         self.clear()
-        self.card = JobCard(handle)
+        self.card = JobCard(handle, shows_metrics=self._shows_metrics)
         self.card.dismissed.connect(self._dismiss)
         self._layout.addWidget(self.card)
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import Signal
+from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QWidget
 from superqt.utils import signals_blocked
 
 from celldyn.errors import DataError
+from napari_celldyn.layers.reach import ReachRings
 from napari_celldyn.widgets.listen import listen
 from napari_celldyn.widgets.number_box import NumberBox
 
@@ -43,6 +45,7 @@ class CellChoice(QWidget):
         self.radius.setValue(_RADIUS)
         self.radius.setToolTip("In the unit of the scale bar")
         self.count = QLabel()
+        self.rings = ReachRings(session.viewer)
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -59,7 +62,23 @@ class CellChoice(QWidget):
         listen(self, self._workspace.data_changed, self._on_data)
         listen(self, self._workspace.keys_changed, self._on_keys)
         listen(self, self._workspace.selection_changed, self._tell)
+        listen(self, session.tissue.rebuilt, self._tell)
+        self.destroyed.connect(self.rings.close)
         self._on_data()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Draw how far the radius reaches."""
+        super().showEvent(event)
+        self._draw_reach()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Take the circles away with the dock."""
+        super().hideEvent(event)
+        self.rings.hide()
+
+    def clear(self) -> None:
+        """Take all cells."""
+        self.scope.setCurrentText(ALL)
 
     def cells(self) -> NDArray[Any] | None:
         """Return the names of the cells; None for all.
@@ -144,4 +163,14 @@ class CellChoice(QWidget):
         else:
             n = adata.n_obs if at is None else len(at)
             self.count.setText(f"{n:,} of {adata.n_obs:,} cells")
+        self._draw_reach()
         self.changed.emit()
+
+    def _draw_reach(self) -> None:
+        if self.scope.currentText() != NEAR or not self.isVisible():
+            self.rings.hide()
+            return
+        tissue = self._session.tissue
+        chosen = self._workspace.selection
+        chosen = chosen[chosen < len(tissue.display_xy)]
+        self.rings.show(tissue.display_xy[chosen], float(self.radius.number()), tissue.unit)

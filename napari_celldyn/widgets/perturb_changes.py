@@ -12,7 +12,9 @@ from celldyn.errors import DataError
 from celldyn.perturbation import Change
 from napari_celldyn.widgets.frame_table import FrameTable
 from napari_celldyn.widgets.gene_edit import GeneEdit
+from napari_celldyn.widgets.labels import wrapped
 from napari_celldyn.widgets.number_box import NumberBox
+from napari_celldyn.widgets.perturb_genes import Acting, in_words
 
 KINDS = {"knock out": "knockout", "set to": "set", "multiply by": "multiply", "add": "add"}
 """Kinds of `Change` by the words a person reads."""
@@ -30,6 +32,7 @@ class ChangeEditor(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._kept: dict[str, Change] = {}
+        self._names: frozenset[str] = frozenset()
         self.gene = GeneEdit()
         self.gene.setToolTip("A gene that regulates, or is a ligand or receptor, in a fitted gene")
         self.kind = QComboBox()
@@ -38,6 +41,8 @@ class ChangeEditor(QWidget):
         self.value.setToolTip("In the unit of the expression, or a factor")
         self.also = QPushButton("Also")
         self.also.setToolTip("Keep this change and add another gene")
+        self._acting: Acting | None = None
+        self.hint = wrapped()
         self.table = FrameTable()
         self.table.setToolTip("Click a change to take it away")
         line = QHBoxLayout()
@@ -47,19 +52,33 @@ class ChangeEditor(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.gene)
+        layout.addWidget(self.hint)
         layout.addLayout(line)
         layout.addWidget(self.table)
         self.kind.currentTextChanged.connect(self._on_kind)
         self.value.valueChanged.connect(self.changed)
         self.gene.picked.connect(self.changed)
+        self.gene.picked.connect(self._say_what_it_does)
+        self.gene.textChanged.connect(self._say_what_it_does)
         self.also.clicked.connect(self._keep)
         self.table.chosen.connect(self._drop)
         self._on_kind(self.kind.currentText())
         self._show()
 
-    def set_genes(self, genes: Iterable[str]) -> None:
-        """Offer these genes."""
-        self.gene.set_genes(genes)
+    def set_genes(self, genes: Iterable[str], acting: Acting | None = None) -> None:
+        """Offer the genes that modulate something; all where that is not known yet.
+
+        Parameters
+        ----------
+        genes
+            All genes of the tissue.
+        acting
+            The fitted genes that each modulates; None while a panel has not been read.
+        """
+        self._acting = acting
+        self._names = frozenset(genes)
+        self.gene.set_genes(genes if acting is None else [g for g in genes if g in acting])
+        self._say_what_it_does()
 
     def changes(self) -> dict[str, Change]:
         """Return what is asked for, the line that is being edited included.
@@ -80,7 +99,14 @@ class ChangeEditor(QWidget):
         """Forget all changes."""
         self._kept = {}
         self.gene.clear()
+        self.kind.setCurrentIndex(0)
         self._show()
+
+    def _say_what_it_does(self) -> None:
+        name, acting = self.gene.text().strip(), self._acting
+        known = acting is not None and name in self._names
+        self.hint.setText(in_words(name, acting or {}) if known else "")
+        self.hint.setVisible(known)
 
     def _change(self) -> Change:
         kind = self.kind.currentText()

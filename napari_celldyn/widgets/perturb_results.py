@@ -20,6 +20,7 @@ from celldyn import keys
 from celldyn.errors import CelldynError
 from napari_celldyn.widgets.frame_table import FrameTable
 from napari_celldyn.widgets.listen import listen
+from napari_celldyn.widgets.perturb_arrows import PerturbArrows
 from napari_celldyn.widgets.sentence import ErrorSentence
 
 if TYPE_CHECKING:
@@ -55,8 +56,11 @@ class PerturbResults(QWidget):
         self.shift_button = _button("Shift", "Colour by how far each cell moves, over all genes")
         self.bars_button = _button("Bars…", "Changes by cell type, as a figure")
         self.delete_button = _button("Delete", "Take this perturbed tissue away")
+        self.arrows = PerturbArrows(session)
         self.sentence = ErrorSentence()
-        self._gene = ""
+        self._gene = self._shown_gene = ""
+        self._before: Source | None = None
+        self._shown: Source | None = None
         self._lay_out()
         self._connect()
         self.refresh()
@@ -76,17 +80,19 @@ class PerturbResults(QWidget):
         layout.addWidget(self.genes)
         layout.addLayout(tools)
         layout.addWidget(self.types)
+        layout.addWidget(self.arrows)
         layout.addWidget(self.sentence)
 
     def _connect(self) -> None:
         self.scenario.currentTextChanged.connect(self._show_scenario)
+        self.scenario.textActivated.connect(self._compare)
         self.genes.chosen.connect(self._on_gene)
         self.change_button.clicked.connect(self.show_change)
         self.blink_button.clicked.connect(self.blink)
         self.shift_button.clicked.connect(self.show_shift)
         self.bars_button.clicked.connect(self._show_bars)
         self.delete_button.clicked.connect(self.delete)
-        listen(self, self._workspace.data_changed, self.refresh)
+        listen(self, self._workspace.data_changed, self._on_data)
         listen(self, self._workspace.keys_changed, self._on_keys)
 
     # --- what there is ------------------------------------------------------------------------
@@ -112,6 +118,17 @@ class PerturbResults(QWidget):
             self.genes.select(0)
             self._on_gene(0)
 
+    def leave(self) -> None:
+        """Show the cells as they were before the first map, without arrows."""
+        self._session.arrows.hide()
+        if self._shows_own():
+            self._workspace.colour = self._before
+
+    def _on_data(self) -> None:
+        self._before = self._shown = None
+        self._shown_gene = ""
+        self.refresh()
+
     def _on_keys(self, written: frozenset[str]) -> None:
         prefix = keys.BETAS_DELTA.path(name="")
         if any(path.startswith(prefix) for path in written):
@@ -131,6 +148,19 @@ class PerturbResults(QWidget):
         self.genes.show_frame(frame)
         self.summary.setText("" if self.result is None else _in_words(self.result, len(frame)))
         self._show_types()
+        self.arrows.setVisible(self.result is not None)
+        self.arrows.follow(name if self.result is not None else "")
+
+    def _compare(self, _name: str) -> None:
+        """Show in the perturbed tissue that was just taken up what was shown of the last one."""
+        gene, limits = self._shown_gene, self._session.tissue.limits
+        if not gene or self.result is None or gene not in self.genes.frame["gene"].to_list():
+            return
+        row = self.genes.frame["gene"].to_list().index(gene)
+        self.genes.select(row)
+        self._on_gene(row)
+        if limits is not None:
+            self._session.tissue.limits = limits
 
     def _show_types(self) -> None:
         frame = pd.DataFrame()
@@ -144,18 +174,18 @@ class PerturbResults(QWidget):
     # --- clicks -------------------------------------------------------------------------------
 
     def _on_gene(self, row: int) -> None:
-        self._gene = str(self.genes.frame["gene"].iat[row])
+        self._gene = self._shown_gene = str(self.genes.frame["gene"].iat[row])
         self._show_types()
         self.show_change()
 
     def show_change(self) -> None:
         """Colour the cells by how the chosen gene changes; 0 is the middle."""
-        self._workspace.colour = self._source("layers", key=self._layer, column=self._gene)
+        self._colour_by(self._source("layers", key=self._layer, column=self._gene))
 
     def show_shift(self) -> None:
         """Colour the cells by the size of their change over all genes."""
         name = keys.BETAS_SHIFT(name=self.scenario.currentText())
-        self._workspace.colour = self._source("obs", key=name)
+        self._colour_by(self._source("obs", key=name))
 
     def blink(self) -> None:
         """Show the gene before the change, or after it where before is shown; limits stay."""
@@ -167,10 +197,10 @@ class PerturbResults(QWidget):
         after = self._source(slot, key=key, column=self._gene, plus=self._layer)
         tissue = self._session.tissue
         if self._workspace.colour != before:
-            self._workspace.colour = before
+            self._colour_by(before)
             return
         limits = tissue.limits
-        self._workspace.colour = after
+        self._colour_by(after)
         if limits is not None:
             tissue.limits = limits
 
@@ -179,8 +209,8 @@ class PerturbResults(QWidget):
         adata, name = self._workspace.require(), self.scenario.currentText()
         if not name:
             return
-        if self._workspace.colour is not None and self._is_of(name, self._workspace.colour):
-            self._workspace.colour = None
+        if self._is_of(name, self._workspace.colour):
+            self._workspace.colour = self._before
         parts = {"name": name}
         home = dict(adata.uns[keys.CELLDYN.name])
         home.pop(keys.PERTURBED(**parts), None)
@@ -211,10 +241,20 @@ class PerturbResults(QWidget):
     def _layer(self) -> str:
         return keys.BETAS_DELTA(name=self.scenario.currentText())
 
+    def _colour_by(self, source: Source) -> None:
+        if not self._shows_own():
+            self._before = self._workspace.colour
+        self._shown = source
+        self._workspace.colour = source
+
+    def _shows_own(self) -> bool:
+        """Whether what colours the cells was chosen here."""
+        return self._shown is not None and self._workspace.colour == self._shown
+
     @staticmethod
-    def _is_of(name: str, source: Source) -> bool:
+    def _is_of(name: str, source: Source | None) -> bool:
         own = {keys.BETAS_DELTA(name=name), keys.BETAS_SHIFT(name=name)}
-        return bool({source.key, source.plus} & own)
+        return source is not None and bool({source.key, source.plus} & own)
 
     @staticmethod
     def _source(slot: str, **parts: str) -> Source:
@@ -228,7 +268,7 @@ def gene_frame(result: PerturbResult) -> pd.DataFrame:
     table = result.top(N_GENES)
     names = {"mean": "mean Δ", "mean_abs": "mean |Δ|", "heldout_r2": "held-out", "flag": "note"}
     table["%"] = 100.0 * table["relative"]
-    return table.rename(columns=names)[["gene", "mean Δ", "mean |Δ|", "%", "held-out", "note"]]
+    return table.rename(columns=names)[["gene", "mean Δ", "%", "held-out", "mean |Δ|", "note"]]
 
 
 def type_frame(result: PerturbResult, gene: str) -> pd.DataFrame:
@@ -238,7 +278,7 @@ def type_frame(result: PerturbResult, gene: str) -> pd.DataFrame:
     table = table.replace({"cluster": {"": "all cells"}})
     names = {"cluster": "cell type", "n_cells": "cells", "mean": "mean Δ", "mean_abs": "mean |Δ|"}
     table["%"] = 100.0 * table["relative"]
-    return table.rename(columns=names)[["cell type", "cells", "mean Δ", "mean |Δ|", "sd", "%"]]
+    return table.rename(columns=names)[["cell type", "mean Δ", "%", "cells", "mean |Δ|", "sd"]]
 
 
 def _in_words(result: PerturbResult, n_shown: int) -> str:

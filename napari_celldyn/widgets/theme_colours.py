@@ -15,6 +15,16 @@ def border() -> QColor:
     return QColor(_theme().primary.as_hex())
 
 
+def ground() -> QColor:
+    """Return the colour that a dock is drawn on."""
+    return QColor(_theme().background.as_hex())
+
+
+def text() -> QColor:
+    """Return the colour of text."""
+    return QColor(_theme().text.as_hex())
+
+
 def error() -> QColor:
     """Return the colour of errors, for a frame or a bar."""
     return QColor(_theme().error.as_hex())
@@ -22,9 +32,9 @@ def error() -> QColor:
 
 def error_text() -> QColor:
     """Return the colour of errors, moved towards the theme's text until it can be read."""
-    ground, text = QColor(_theme().background.as_hex()), QColor(_theme().text.as_hex())
-    steps = (_mix(error(), text, tenth / 10) for tenth in range(11))
-    return next((colour for colour in steps if contrast(colour, ground) >= LEGIBLE), text)
+    steps = (_mix(error(), text(), tenth / 10) for tenth in range(11))
+    legible = (colour for colour in steps if contrast(colour, ground()) >= LEGIBLE)
+    return next(legible, text())
 
 
 def contrast(a: QColor, b: QColor) -> float:

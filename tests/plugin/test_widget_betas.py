@@ -9,7 +9,7 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
 
 import celldyn
 from celldyn import keys
@@ -162,6 +162,13 @@ def test_what_a_model_costs_is_said_and_a_network_can_be_chosen(dock, qtbot):
     result = dock.results.result
     assert result.config.vision_model == "cnn"
     assert any(len(losses) >= 2 for losses in result.losses)
+    drawn = dock.losses.plot.listDataItems()
+    assert 1 <= len(drawn) <= 4
+    seconds, loss = drawn[-1].getData()
+    label = drawn[-1].name()
+    assert list(zip(seconds, loss, strict=True)) == handle.metrics[f"loss/{label}"]
+    qtbot.mouseClick(dock.losses.logarithmic, LEFT, pos=QPoint(8, 8))
+    assert dock.losses.plot.getPlotItem().getAxis("left").logMode
 
 
 def test_a_second_run_of_the_same_gene_is_refused_while_the_first_runs(dock, qtbot):

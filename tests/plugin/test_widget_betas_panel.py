@@ -98,7 +98,7 @@ def test_what_is_cancelled_is_kept_and_gone_on_with(dock, qtbot, tmp_path):
     handle = run(dock, qtbot)
     store = tmp_path / "two_niches.betas.zarr"
     qtbot.waitUntil(lambda: len(BetaStore.open(store)) >= 2, timeout=60_000)
-    qtbot.mouseClick(dock.card.cancel_button, LEFT)
+    qtbot.mouseClick(dock.jobs.card.cancel_button, LEFT)
     finish(handle, qtbot)
     assert handle.state is JobState.CANCELLED
     kept = len(BetaStore.open(store))

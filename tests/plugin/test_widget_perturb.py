@@ -13,6 +13,7 @@ from celldyn.betas.panel import PanelConfig, fit_panel
 from celldyn.data import Source, read, samples
 from celldyn.perturbation import Perturbation
 from napari_celldyn.jobs import JobState
+from napari_celldyn.layers import reach
 from napari_celldyn.opening import open_path, save, session
 from napari_celldyn.widgets.figure_window import FigureWindow
 from napari_celldyn.widgets.perturb import PerturbWidget
@@ -192,7 +193,7 @@ def test_scenarios_are_compared_saved_opened_and_deleted(dock, qtbot, tmp_path):
     assert "betas_delta_second" not in adata.layers
     assert "betas_shift_second" not in adata.obs
     assert dock.results.scenario.count() == 1
-    assert workspace(dock).colour is None
+    assert workspace(dock).colour == Source("obs", "cell_type")  # as before the first map
     assert "betas_delta_knock-out of Tf1" in adata.layers
 
 
@@ -215,6 +216,180 @@ def test_a_panel_is_read_once_and_perturbed(dock, qtbot, tmp_path):
     choose(dock, qtbot, "Tf2")
     run(dock, qtbot)
     assert len(dock._runner.handles) == 3
+
+
+def test_the_map_of_change_is_drawn_on_the_embedding_too(dock, qtbot):
+    give_embedding(dock)
+    session(dock.viewer).embedding.show()
+    choose(dock, qtbot, "Tf1")
+    run(dock, qtbot)
+    view = session(dock.viewer).embedding
+    np.testing.assert_array_equal(
+        view.layer.face_color, session(dock.viewer).tissue.layer.face_color
+    )
+
+
+def test_the_gene_of_one_scenario_is_shown_in_the_next_with_the_same_limits(dock, qtbot):
+    for value in (2.0, 4.0):
+        choose(dock, qtbot, "Tf1")
+        dock.changes.kind.setCurrentText("multiply by")
+        dock.changes.value.setValue(value)
+        dock.name.setText(f"times {value:g}")
+        run(dock, qtbot)
+    gene = dock.results.genes.frame["gene"][0]
+    view = session(dock.viewer).tissue
+    limits, strong = view.limits, view.column.values.copy()
+    pick_scenario(dock, "times 2", qtbot)
+    assert workspace(dock).colour == Source("layers", "betas_delta_times 2", gene)
+    assert view.limits == limits
+    assert np.abs(view.column.values).mean() < np.abs(strong).mean()
+
+
+def pick_scenario(dock, name, qtbot):
+    box = dock.results.scenario
+    box.setFocus()
+    step = box.findText(name) - box.currentIndex()
+    key = Qt.Key.Key_Down if step > 0 else Qt.Key.Key_Up
+    for _ in range(abs(step)):
+        qtbot.keyClick(box, key)
+
+
+def test_reset_asks_for_nothing_and_shows_the_cells_as_before(dock, qtbot):
+    before = workspace(dock).colour
+    choose(dock, qtbot, "Tf1")
+    dock.cells.scope.setCurrentText(OF)
+    run(dock, qtbot)
+    qtbot.mouseClick(dock.results.shift_button, LEFT)
+    assert workspace(dock).colour != before
+    qtbot.mouseClick(dock.reset_button, LEFT)
+    assert workspace(dock).colour == before
+    assert dock.changes.gene.text() == ""
+    assert dock.cells.cells() is None
+    assert dock.results.scenario.count() == 1  # what was computed is kept
+
+
+def test_steps_are_asked_for_beside_the_genes(dock, qtbot):
+    choose(dock, qtbot, "Tf1")
+    dock.steps.setValue(2)
+    run(dock, qtbot)
+    assert len(dock.results.result.steps) == 2
+    assert "n_propagation" not in dock.form.raw()
+
+
+# --- arrows -----------------------------------------------------------------------------------
+
+
+def give_embedding(dock):
+    """An embedding along which the expression of Target1 rises."""
+    adata = workspace(dock).adata
+    level = adata.to_df()["Target1"].to_numpy(float)
+    place = np.column_stack([level.argsort().argsort() / len(level), np.arange(len(level)) % 40])
+    adata.obsm["X_umap"] = place * (100, 0.5)
+    workspace(dock).announce({"obsm/X_umap"})
+
+
+def test_arrows_show_to_which_states_cells_go_and_a_click_takes_them_away(dock, qtbot):
+    give_embedding(dock)
+    choose(dock, qtbot, "Tf1")
+    run(dock, qtbot)
+    name, adata = dock.results.scenario.currentText(), workspace(dock).adata
+    part, place = dock.results.arrows, session(dock.viewer)
+    qtbot.mouseClick(part.check, LEFT)
+    qtbot.waitUntil(lambda: not place.runner.busy, timeout=60_000)
+    handle = place.runner.handles[-1]
+    assert handle.state is JobState.DONE, handle.error
+    np.testing.assert_allclose(adata.obsp[f"betas_transitions_{name}"].sum(axis=1), 1.0)
+    steps = adata.obsm[f"betas_arrows_{name}"]
+    assert steps.shape == (adata.n_obs, 2)
+    assert place.embedding.key == "X_umap"
+    # Without its activator Target1 falls, and the embedding rises with Target1.
+    drawn = place.arrows.layer.data[:-1]
+    assert drawn[:, 1, 1].sum() < 0
+    assert part.check.isChecked()
+    qtbot.mouseClick(part.check, LEFT)
+    assert place.arrows.layer is None
+    n_jobs = len(place.runner.handles)
+    qtbot.mouseClick(part.check, LEFT)  # they are on the AnnData: shown at once
+    assert place.arrows.layer is not None
+    assert len(place.runner.handles) == n_jobs
+
+
+def test_other_parameters_find_other_arrows(dock, qtbot):
+    give_embedding(dock)
+    choose(dock, qtbot, "Tf1")
+    run(dock, qtbot)
+    part, place = dock.results.arrows, session(dock.viewer)
+    for n_neighbors in (30, 60):
+        part.form.put(n_neighbors=n_neighbors)
+        part.check.setChecked(False)
+        qtbot.mouseClick(part.check, LEFT)
+        qtbot.waitUntil(lambda: not place.runner.busy, timeout=60_000)
+        name = dock.results.scenario.currentText()
+        ways = workspace(dock).adata.obsp[f"betas_transitions_{name}"]
+        assert np.diff(ways.indptr).max() == n_neighbors - 1
+
+
+def test_arrows_go_with_their_scenario(dock, qtbot):
+    give_embedding(dock)
+    for gene in ("Tf1", "Tf2"):
+        choose(dock, qtbot, gene)
+        run(dock, qtbot)
+    part, place = dock.results.arrows, session(dock.viewer)
+    qtbot.mouseClick(part.check, LEFT)
+    qtbot.waitUntil(lambda: place.arrows.layer is not None, timeout=60_000)
+    pick_scenario(dock, "knock-out of Tf1", qtbot)
+    assert place.arrows.layer is None
+    assert not part.check.isChecked()
+
+
+def test_without_an_embedding_arrows_say_what_to_do(dock, qtbot):
+    choose(dock, qtbot, "Tf1")
+    run(dock, qtbot)
+    qtbot.mouseClick(dock.results.arrows.check, LEFT)
+    assert "compute a UMAP" in dock.results.arrows.sentence.text()
+    assert not dock.results.arrows.check.isChecked()
+
+
+# --- genes and cells --------------------------------------------------------------------------
+
+
+def test_only_genes_that_modulate_something_are_offered_and_others_told_why(dock, qtbot):
+    edit = dock.changes.gene
+    edit.clear()
+    qtbot.keyClicks(edit, "T")
+    offered = {edit.completer().model().index(k, 0).data() for k in range(50)} - {None}
+    assert {"Tf1", "Tf2"} <= offered
+    assert not offered & {"Tumour_mkr_0", "Target3"}
+    choose(dock, qtbot, "Lig1")
+    assert dock.changes.hint.text() == "Lig1 modulates Target1, Target2."
+    choose(dock, qtbot, "Target3")
+    assert "modulates no fitted gene" in dock.changes.hint.text()
+    choose(dock, qtbot, "Nonesuch")
+    assert not dock.changes.hint.isVisibleTo(dock)
+
+
+def test_a_ring_shows_how_far_the_radius_reaches(dock, qtbot):
+    layers = dock.viewer.layers
+    dock.viewer.window._qt_window.show()
+    qtbot.waitUntil(dock.isVisible)
+    workspace(dock).selection = np.array([5, 9])
+    assert reach.NAME not in layers
+    dock.cells.scope.setCurrentText(NEAR)
+    xy = session(dock.viewer).tissue.display_xy
+    dock.cells.radius.setValue(60.0)
+    first = layers[reach.NAME].data[0]
+    np.testing.assert_allclose(first.mean(axis=0), xy[5, ::-1], atol=1e-6)
+    np.testing.assert_allclose(np.ptp(first, axis=0), 120.0, rtol=1e-6)
+    workspace(dock).selection = np.array([7])
+    assert layers[reach.NAME].nshapes == 1
+    dock.cells.scope.setCurrentText(CHOSEN)
+    assert reach.NAME not in layers
+    dock.cells.scope.setCurrentText(NEAR)
+    layers.remove(layers[reach.NAME])  # a person takes it away
+    dock.cells.radius.setValue(70.0)
+    assert reach.NAME in layers
+    dock.parentWidget().hide()
+    assert reach.NAME not in layers
 
 
 def test_the_bars_open(dock, qtbot):

@@ -1,0 +1,126 @@
+"""The losses of a job that trains networks, drawn as they come."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
+
+from celldyn.data.palette import default_colours
+from napari_celldyn.widgets import theme_colours
+
+if TYPE_CHECKING:
+    import pyqtgraph
+
+    from celldyn.jobs import Progress
+    from napari_celldyn.handle import JobHandle
+
+EVERY_S = 0.2
+"""At most so often is it drawn: ten times a second is more than an eye reads."""
+
+N_CURVES = 4
+"""Networks that are drawn at a time: the latest."""
+
+_TRAINING, _HELD_OUT = "loss/", "held-out loss/"
+_HEIGHT = 170
+
+
+class LossCurve(QWidget):
+    """Draws "loss/<name>" and, dashed, "held-out loss/<name>" of a job; hidden without any.
+
+    The plot is made when the first loss comes, so that a dock without networks loads no plotter.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.plot: pyqtgraph.PlotWidget | None = None
+        self.logarithmic = QCheckBox("logarithmic")
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.addWidget(self.logarithmic)
+        self._handle: JobHandle | None = None
+        self._drawn_at = 0.0
+        self.logarithmic.toggled.connect(self._on_scale)
+        self.setVisible(False)
+
+    def follow(self, handle: JobHandle) -> None:
+        """Draw the losses of this job from now on; they stay when it is over."""
+        self.clear()
+        self._handle = handle
+        handle.progressed.connect(self._on_progress)
+        handle.finished.connect(self._on_finished)
+
+    def clear(self) -> None:
+        """Forget the job."""
+        if self._handle is not None:
+            self._handle.progressed.disconnect(self._on_progress)
+            self._handle.finished.disconnect(self._on_finished)
+        self._handle, self._drawn_at = None, 0.0
+        if self.plot is not None:
+            self.plot.clear()
+        self.setVisible(False)
+
+    def _on_progress(self, _progress: Progress) -> None:
+        now = time.monotonic()
+        if now - self._drawn_at >= EVERY_S:
+            self._drawn_at = now
+            self._draw()
+
+    def _on_finished(self, _state: object) -> None:
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._handle is None:
+            return
+        metrics = self._handle.metrics
+        names = [name.removeprefix(_TRAINING) for name in metrics if name.startswith(_TRAINING)]
+        if not names:
+            return
+        plot = self._plot()
+        plot.clear()
+        latest = sorted(names, key=lambda name: metrics[_TRAINING + name][-1][0])[-N_CURVES:]
+        for name, colour in zip(latest, default_colours(len(latest)), strict=True):
+            self._curve(plot, metrics[_TRAINING + name], colour, name)
+            if held_out := metrics.get(_HELD_OUT + name):
+                self._curve(plot, held_out, colour, f"{name}, held out", dashed=True)
+        self.setVisible(True)
+
+    @staticmethod
+    def _curve(
+        plot: pyqtgraph.PlotWidget,
+        history: list[tuple[float, float]],
+        colour: str,
+        name: str,
+        *,
+        dashed: bool = False,
+    ) -> None:
+        import pyqtgraph as pg
+        from qtpy.QtCore import Qt
+
+        at, loss = np.array(history, float).T
+        style = Qt.PenStyle.DashLine if dashed else Qt.PenStyle.SolidLine
+        plot.plot(at, loss, pen=pg.mkPen(colour, width=2, style=style), name=name)
+
+    def _plot(self) -> pyqtgraph.PlotWidget:
+        """Return the plot, made at the first loss, in the colours of the theme."""
+        if self.plot is None:
+            import pyqtgraph as pg
+
+            self.plot = pg.PlotWidget()
+            self.plot.setFixedHeight(_HEIGHT)
+            self.plot.addLegend(offset=(-5, 5), labelTextSize="8pt")
+            self.plot.setLabel("bottom", "seconds")
+            self.plot.setLabel("left", "loss")
+            self.plot.setMouseEnabled(x=False, y=False)
+            self._layout.insertWidget(0, self.plot)
+            self._on_scale()
+        self.plot.setBackground(theme_colours.ground().name())
+        for side in ("bottom", "left"):
+            self.plot.getAxis(side).setTextPen(theme_colours.text().name())
+        return self.plot
+
+    def _on_scale(self) -> None:
+        if self.plot is not None:
+            self.plot.setLogMode(y=self.logarithmic.isChecked())
