@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -38,20 +39,26 @@ class Memory:
     """Arrays that one batch after another is worked out in."""
 
     def __init__(self) -> None:
-        self._held: dict[str, Tensor] = {}
+        self._held: dict[str, Singles] = {}
+        self._shaped: dict[tuple[str, *tuple[int, ...]], Singles] = {}
 
     def take(self, name: str, *shape: int) -> Singles:
         """Return a float32 array with anything in it; the same memory for the same name."""
-        size = int(np.prod(shape))
-        held = self._held.get(name)
-        if held is None or held.numel() < size:
-            held = self._held[name] = torch.empty(size)
-        array: Singles = held[:size].view(shape).numpy()
-        return array
+        array = self._shaped.get((name, *shape))
+        return self._shape(name, shape) if array is None else array
 
     def clear(self) -> None:
         """Let go of all of it."""
         self._held.clear()
+        self._shaped.clear()
+
+    def _shape(self, name: str, shape: tuple[int, ...]) -> Singles:
+        size, held = math.prod(shape), self._held.get(name)
+        if held is None or len(held) < size:
+            held = self._held[name] = np.empty(size, np.float32)
+            self._shaped = {key: a for key, a in self._shaped.items() if key[0] != name}
+        array = self._shaped[name, *shape] = held[:size].reshape(shape)
+        return array
 
 
 def _none() -> Singles:
@@ -90,9 +97,8 @@ class Block:
     def of(cls, given: BlockParameters) -> Block:
         """Take the values of parameters."""
         given = BlockParameters(*(tensor.detach() for tensor in given))
-        kernel = given.kernel.to(memory_format=torch.channels_last)
         gamma, beta = given.gamma.double().numpy(), given.beta.double().numpy()
-        return cls(kernel, given.bias, gamma, beta, float(given.slope))
+        return cls(given.kernel, given.bias, gamma, beta, float(given.slope))
 
     @property
     def n_out(self) -> int:
@@ -123,12 +129,12 @@ class Block:
         value, rival = np.where(z > 0, z, self.slope * z), np.where(w > 0, w, self.slope * w)
         np.copyto(top, other, where=rival > value)
 
-    def activated(self, top: Singles) -> Tensor:
-        """Return the block's outputs, (b, n_out, rows, columns)."""
+    def activated(self, top: Singles) -> Singles:
+        """Return the block's outputs, of the same shape."""
         out = np.empty_like(top)
         rows = (-1, self.n_out)
         kernels.activate(top.reshape(rows), self.scale, self.shift, self.slope, out.reshape(rows))
-        return channels_second(out)
+        return out
 
     def deactivate(self, dz: Singles, cells: slice, sums: Doubles) -> None:
         """Take the gradient of some cells' outputs back, in place, to before the PReLU.
@@ -166,14 +172,3 @@ class Block:
             torch.from_numpy(sums[0]).float(),
             torch.tensor(sums[2].sum(), dtype=torch.float32),
         ]
-
-
-def channels_last(x: Tensor) -> Singles:
-    """Return (b, rows, columns, channels) of (b, channels, rows, columns)."""
-    array: Singles = x.permute(0, 2, 3, 1).contiguous().numpy()
-    return array
-
-
-def channels_second(x: Singles) -> Tensor:
-    """Return (b, channels, rows, columns) of (b, rows, columns, channels), in the same memory."""
-    return torch.from_numpy(x).permute(0, 3, 1, 2)

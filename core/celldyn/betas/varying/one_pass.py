@@ -12,22 +12,16 @@ from collections.abc import Generator, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from celldyn.betas.varying.block_kernels import Doubles, Singles, unpool
 from celldyn.betas.varying.convolution import ConvolutionBlock
-from celldyn.betas.varying.images import Images, PointImages
-from celldyn.betas.varying.one_block import (
-    Block,
-    BlockParameters,
-    Memory,
-    channels_last,
-    channels_second,
-)
-from celldyn.betas.varying.point_kernels import gather, stamp
+from celldyn.betas.varying.convolutions import TiledConvolution, first_convolution
+from celldyn.betas.varying.images import Images
+from celldyn.betas.varying.one_block import Block, BlockParameters, Memory
 
-_CHUNK_BYTES = 2 << 20
-"""Outputs of a convolution that are worked on at once: what a core's cache holds."""
+_CHUNK_BYTES = (2 << 20, 1 << 19)
+"""Outputs of the first and of the later convolutions that are worked on at once: with all that is
+beside them, what a core's cache holds."""
 
 _MOST_CELLS = 64
 
@@ -50,13 +44,15 @@ class OnePass:
 
     def __init__(self, parameters: list[BlockParameters], images: Images, memory: Memory) -> None:
         self._blocks = [Block.of(given) for given in parameters]
+        kernels = [block.kernel for block in self._blocks]
+        self._first = first_convolution(kernels[0], images, memory)
+        self._later = [TiledConvolution(kernel, memory) for kernel in kernels[1:]]
         self._images, self._memory, self._n = images, memory, len(images)
         self._kept: list[Singles] = []
-        self._n_done = 0
-        self._stamps: Singles | None = None
-        if isinstance(images, PointImages):
-            first = self._blocks[0].kernel.permute(1, 2, 3, 0)
-            self._stamps = first.contiguous().numpy()
+        self._n_done, self._n_pieces = (
+            0,
+            2 * sum(len(self._chunks(k)) for k in range(len(kernels))),
+        )
 
     def absorb_into(self, blocks: Sequence[ConvolutionBlock]) -> None:
         """Let the batch's mean and variance into the running ones, after `forward`."""
@@ -70,13 +66,13 @@ class OnePass:
             yield from self._forward(k)
         last = self._blocks[-1]
         chunks = self._chunks(len(self._blocks) - 1)
-        return torch.cat([last.activated(last.top[chunk]).mean(dim=(2, 3)) for chunk in chunks])
+        return _means([last.activated(last.top[chunk]) for chunk in chunks])
 
     def settled(self, statistics: list[tuple[Tensor, Tensor]]) -> Tensor:
         """Return the same with a given mean and variance of each block, as in evaluation."""
         for block, (mean, var) in zip(self._blocks, statistics, strict=True):
             block.normalise((mean - block.bias).double().numpy(), var.double().numpy())
-        return torch.cat([self._settled(chunk) for chunk in self._chunks(0)])
+        return _means([self._settled(chunk) for chunk in self._chunks(0)])
 
     def backward(self, gradient: Tensor) -> Generator[float, None, list[list[Tensor]]]:
         """Return the gradients of each block's kernel, gamma, beta and slope.
@@ -93,8 +89,10 @@ class OnePass:
         last.deactivate(dz, slice(None), sums)
         gradients: list[list[Tensor]] = []
         for k in reversed(range(len(self._blocks))):
-            found, dz, sums = yield from self._backward(k, dz, sums)
-            gradients.append(found)
+            gradients.append(self._blocks[k].gradients(sums))
+            dz, sums = yield from self._backward(k, dz, sums)
+            convolution = self._later[k - 1] if k else self._first
+            gradients[-1].insert(0, convolution.gradient())
         return gradients[::-1]
 
     def _side(self, k: int) -> int:
@@ -107,37 +105,34 @@ class OnePass:
     def _chunks(self, k: int) -> list[slice]:
         """Return the pieces of the batch in which a block's outputs are worked out."""
         per_cell = 4 * self._side(k) ** 2 * self._blocks[k].n_out
-        step = int(np.clip(_CHUNK_BYTES // per_cell, 1, _MOST_CELLS))
+        step = min(max(_CHUNK_BYTES[k > 0] // per_cell, 1), _MOST_CELLS)
         return [slice(at, min(at + step, self._n)) for at in range(0, self._n, step)]
 
     def _advanced(self, pieces: int = 1) -> float:
         self._n_done += pieces
-        return self._n_done / (2 * sum(len(self._chunks(k)) for k in range(len(self._blocks))))
+        return self._n_done / self._n_pieces
 
-    def _inputs(self, k: int, chunk: slice) -> Tensor:
-        if k:
-            before = self._blocks[k - 1]
-            return before.activated(before.top[chunk])
-        images = self._images.part(chunk.start, chunk.stop).dense(torch.device("cpu"))
-        # `contiguous` would leave a single channel's strides, and outputs would follow them.
-        return images.to(memory_format=torch.channels_last)
+    def _shown(self, chunk: slice) -> Images:
+        return self._images.part(chunk.start, chunk.stop)
+
+    def _inputs(self, k: int, chunk: slice) -> Singles:
+        before = self._blocks[k - 1]
+        return before.activated(before.top[chunk])
 
     def _outputs(self, k: int, chunk: slice) -> Singles:
         """Return what a block's convolution makes of some cells, without the bias."""
-        if k == 0 and self._stamps is not None:
-            images = self._images.part(chunk.start, chunk.stop)
-            assert isinstance(images, PointImages)
-            side, n_out = images.side, self._blocks[0].n_out
-            x = self._memory.take("stamps", len(images), side, side, n_out)
-            stamp(images.start, images.place, self._stamps, x)
-            return x
-        return channels_last(F.conv2d(self._inputs(k, chunk), self._blocks[k].kernel, padding=1))
+        if k == 0:
+            return self._first.outputs(self._shown(chunk))
+        return self._later[k - 1].outputs(self._inputs(k, chunk))
+
+    def _again(self, k: int, chunk: slice) -> Singles:
+        # The first block's outputs are the largest to keep and the cheapest to make again.
+        return self._kept[k][chunk] if k else self._outputs(0, chunk)
 
     def _forward(self, k: int) -> Generator[float, None, None]:
         """Convolve and pool the whole batch; then the batch's mean and variance are known."""
         block, side = self._blocks[k], self._side(k)
         block.top = self._memory.take(f"top {k}", self._n, side // 2, side // 2, block.n_out)
-        # The first block's outputs are the largest to keep and the cheapest to make again.
         kept = self._memory.take(f"outputs {k}", self._n if k else 0, side, side, block.n_out)
         self._kept.append(kept)
         sums, centre = np.zeros((2, block.n_out)), np.zeros(block.n_out, np.float32)
@@ -156,29 +151,23 @@ class OnePass:
                 block.reconsider(self._again(k, chunk), block.top[chunk])
                 yield self._advanced(0)
 
-    def _again(self, k: int, chunk: slice) -> Singles:
-        return self._kept[k][chunk] if k else self._outputs(0, chunk)
-
-    def _settled(self, chunk: slice) -> Tensor:
-        x, activated = self._outputs(0, chunk), torch.empty(0)
+    def _settled(self, chunk: slice) -> Singles:
+        x = activated = self._first.outputs(self._shown(chunk))
         for k, block in enumerate(self._blocks):
             if k:
-                x = channels_last(F.conv2d(activated, block.kernel, padding=1))
+                x = self._later[k - 1].outputs(activated)
             half = x.shape[1] // 2
             top = self._memory.take(f"settled {k}", len(x), half, half, block.n_out)
             block.pool(x, top, np.zeros(block.n_out, np.float32), np.zeros((2, block.n_out)))
             if block.slope < 0:
                 block.reconsider(x, top)
             activated = block.activated(top)
-        return activated.mean(dim=(2, 3))
+        return activated
 
     def _backward(
         self, k: int, dz: Singles, sums: Doubles
-    ) -> Generator[float, None, tuple[list[Tensor], Singles, Doubles]]:
-        """Take the gradient through a block.
-
-        Returns the gradients of its parameters, and `dz` and `sums` of the block before.
-        """
+    ) -> Generator[float, None, tuple[Singles, Doubles]]:
+        """Take the gradient through a block; return `dz` and `sums` of the block before."""
         block = self._blocks[k]
         terms = block.unpool_terms(sums, self._n_outputs(k))
         before = self._blocks[k - 1] if k else None
@@ -186,35 +175,20 @@ class OnePass:
         if before is not None:
             dbefore = self._memory.take(f"gradient {k}", *before.top.shape)
             sums_before = np.zeros((3, before.n_out))
-        dkernel = torch.zeros(block.kernel.shape, dtype=torch.float64)
         for chunk in self._chunks(k):
             x = self._again(k, chunk)
             dx = self._memory.take("dx", *x.shape)
             unpool(x, block.top[chunk], dz[chunk], *terms, dx)
-            dinputs = self._backward_convolution(k, chunk, dx, dkernel)
-            if before is not None and dinputs is not None:
-                dbefore[chunk] = channels_last(dinputs)
+            if before is None:
+                self._first.learn(self._shown(chunk), dx)
+            else:
+                h = self._inputs(k, chunk)
+                dbefore[chunk] = self._later[k - 1].backward(h, dx)
                 before.deactivate(dbefore, chunk, sums_before)
             yield self._advanced()
-        return [dkernel.float(), *block.gradients(sums)], dbefore, sums_before
+        return dbefore, sums_before
 
-    def _backward_convolution(
-        self, k: int, chunk: slice, dx: Singles, dkernel: Tensor
-    ) -> Tensor | None:
-        """Add the kernel's gradient; return that of the inputs, except of the images."""
-        if k == 0 and self._stamps is not None:
-            images = self._images.part(chunk.start, chunk.stop)
-            assert isinstance(images, PointImages)
-            part = np.zeros(self._stamps.shape)
-            gather(images.start, images.place, dx, part)
-            dkernel += torch.from_numpy(part).permute(3, 0, 1, 2)
-            return None
-        both, one, none = [1, 1], [0, 0], False
-        wanted = [k > 0, True, False]
-        found = torch.ops.aten.convolution_backward(
-            channels_second(dx), self._inputs(k, chunk), self._blocks[k].kernel, None,
-            both, both, both, none, one, 1, wanted,
-        )  # fmt: skip
-        dkernel += found[1]
-        dinputs: Tensor | None = found[0]
-        return dinputs
+
+def _means(outputs: list[Singles]) -> Tensor:
+    """Return the (n_cells, n) means over pixels of the last block's outputs."""
+    return torch.from_numpy(np.concatenate([part.mean(axis=(1, 2)) for part in outputs]))
