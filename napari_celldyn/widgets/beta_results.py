@@ -19,6 +19,7 @@ from superqt.utils import signals_blocked
 
 from celldyn import keys
 from celldyn.errors import CelldynError
+from napari_celldyn.widgets.cell_drivers import CellDrivers
 from napari_celldyn.widgets.frame_table import FrameTable
 from napari_celldyn.widgets.listen import listen
 from napari_celldyn.widgets.sentence import ErrorSentence
@@ -54,6 +55,7 @@ class BetaResults(QWidget):
         self.find.setPlaceholderText("find a modulator")
         self.find.setClearButtonEnabled(True)
         self.modulators = FrameTable()
+        self.drivers = CellDrivers(workspace)
         self.cloud = QPushButton("Word cloud")
         self.cloud.setToolTip("The modulators by their expression, coloured by role")
         self.sentence = ErrorSentence()
@@ -61,6 +63,7 @@ class BetaResults(QWidget):
         self.gene.currentTextChanged.connect(self._show_gene)
         self.find.textChanged.connect(self.modulators.filter)
         self.modulators.chosen.connect(self._show_map)
+        self.drivers.chosen.connect(self._show_map_of)
         self.cloud.clicked.connect(self._show_cloud)
         listen(self, workspace.data_changed, self.refresh)
         listen(self, workspace.keys_changed, self._on_keys)
@@ -79,6 +82,7 @@ class BetaResults(QWidget):
             layout.addWidget(part)
         layout.addLayout(tools)
         layout.addWidget(self.modulators)
+        layout.addWidget(self.drivers)
         layout.addWidget(self.sentence)
 
     # --- what there is ------------------------------------------------------------------------
@@ -124,18 +128,20 @@ class BetaResults(QWidget):
         self.summary.setText("" if result is None else _in_words(result))
         self.scores.show_frame(pd.DataFrame() if result is None else score_frame(result))
         self.modulators.show_frame(pd.DataFrame() if result is None else modulator_frame(result))
+        self.drivers.show_result(result)
 
     # --- clicks -------------------------------------------------------------------------------
 
     def _show_map(self, row: int) -> None:
+        self._show_map_of(str(self.modulators.frame["modulator"].iat[row]))
+
+    def _show_map_of(self, modulator: str) -> None:
         from celldyn.data import Source
 
-        if self.result is None:
-            return
-        column = f"beta_{self.modulators.frame['modulator'].iat[row]}"
-        self._workspace.colour = Source(
-            "obsm", key=keys.BETAS(gene=self.result.gene), column=column
-        )
+        if self.result is not None:
+            self._workspace.colour = Source(
+                "obsm", key=keys.BETAS(gene=self.result.gene), column=f"beta_{modulator}"
+            )
 
     def _show_cloud(self) -> None:
         from celldyn.plots.betas import result_cloud

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from heapq import nlargest
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QFontDatabase
 from qtpy.QtWidgets import QGridLayout, QLabel, QPlainTextEdit, QPushButton, QWidget
 from superqt import QElidingLabel
 
+MAX_ROWS = 8
+"""Metrics listed on a card: a panel has thousands, of which the latest count."""
+
 
 class LatestValues(QWidget):
-    """The latest value of each metric, one row each, as they come."""
+    """The latest value of each metric, one row each; of many metrics those that came last."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._rows: dict[str, QLabel] = {}
+        self._rows: list[tuple[QElidingLabel, QLabel]] = []
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setVerticalSpacing(0)
@@ -24,15 +28,25 @@ class LatestValues(QWidget):
 
     def show_latest(self, metrics: dict[str, list[tuple[float, float]]]) -> None:
         """Show the last value of each."""
-        for name, history in metrics.items():
-            if name not in self._rows:
-                row = len(self._rows)
-                self._rows[name] = QLabel()
-                self._rows[name].setAlignment(Qt.AlignmentFlag.AlignRight)
-                self._grid.addWidget(QElidingLabel(name), row, 0)
-                self._grid.addWidget(self._rows[name], row, 1)
-            self._rows[name].setText(f"{history[-1][1]:.4g}")
-        self.setVisible(bool(metrics))
+        names = list(metrics)
+        if len(names) > MAX_ROWS:
+            latest = nlargest(
+                MAX_ROWS, enumerate(names), key=lambda at: (metrics[at[1]][-1][0], at[0])
+            )
+            names = [name for _, name in sorted(latest)]
+        while len(self._rows) < len(names):
+            self._add_row()
+        for (label, value), name in zip(self._rows, names, strict=False):
+            label.setText(name)
+            value.setText(f"{metrics[name][-1][1]:.4g}")
+        self.setVisible(bool(names))
+
+    def _add_row(self) -> None:
+        label, value = QElidingLabel(), QLabel()
+        value.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self._grid.addWidget(label, len(self._rows), 0)
+        self._grid.addWidget(value, len(self._rows), 1)
+        self._rows.append((label, value))
 
 
 def duration(seconds: float) -> str:

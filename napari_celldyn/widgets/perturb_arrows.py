@@ -26,14 +26,17 @@ if TYPE_CHECKING:
     from napari_celldyn.handle import JobHandle
     from napari_celldyn.session import Session
 
-BOXES = (25, 35, 50, 70)
+BOXES = (25, 40)
 """Along the longer side of the grid: more where the cells leave most of it empty."""
 
-ENOUGH = 150
+ENOUGH = 120
 """Arrows that show a flow."""
 
+LONGEST = 2.0
+"""Length of the longest arrow, in boxes."""
+
 MIN_CELLS = 3
-QUANTITY = "steps, summed over the cells of a box"
+QUANTITY = "cell steps"
 NO_EMBEDDING = "the tissue has no embedding to draw arrows on"
 COMPUTE_ONE = "compute a UMAP in the Tissue dock"
 
@@ -52,7 +55,10 @@ class PerturbArrows(QWidget):
         self._session, self._workspace = session, session.workspace
         self._name = ""
         self.check = QCheckBox("arrows on the embedding")
-        self.check.setToolTip("Which states the changed cells become more like")
+        self.check.setToolTip(
+            "Which states the changed cells become more like; an arrow is the sum of the steps of "
+            "the cells about it, each at most 1 long"
+        )
         self.form = ConfigForm(TransitionConfig, hidden=("embedding",))
         self.parameters = Fold("Arrows: parameters")
         self.parameters.addWidget(self.form)
@@ -161,8 +167,12 @@ def flow(xy: NDArray[np.floating], steps: NDArray[np.floating]) -> GridVectors:
 
     there = np.isfinite(xy).all(axis=1)
     least = min(MIN_CELLS, max(int(there.sum()) // ENOUGH, 1))
+    side = float(np.ptp(xy[there], axis=0).max()) if there.any() else 1.0
     for n_boxes in BOXES:
-        grid = grid_vectors(xy[there], steps[there], n_boxes=n_boxes, min_cells=least)
+        longest = LONGEST * side / n_boxes
+        grid = grid_vectors(
+            xy[there], steps[there], n_boxes=n_boxes, min_cells=least, length=longest
+        )
         if len(grid.points) >= ENOUGH:
             break
     return grid

@@ -21,15 +21,13 @@ from celldyn.errors import CelldynError
 from napari_celldyn.widgets.frame_table import FrameTable
 from napari_celldyn.widgets.listen import listen
 from napari_celldyn.widgets.perturb_arrows import PerturbArrows
+from napari_celldyn.widgets.perturb_tables import gene_frame, in_words, type_frame
 from napari_celldyn.widgets.sentence import ErrorSentence
 
 if TYPE_CHECKING:
     from celldyn.betas import PerturbResult
     from celldyn.data import Source
     from napari_celldyn.session import Session
-
-N_GENES = 200
-"""Responding genes in the table."""
 
 
 class PerturbResults(QWidget):
@@ -59,6 +57,7 @@ class PerturbResults(QWidget):
         self.arrows = PerturbArrows(session)
         self.sentence = ErrorSentence()
         self._gene = self._shown_gene = ""
+        self._effects: pd.DataFrame | None = None
         self._before: Source | None = None
         self._shown: Source | None = None
         self._lay_out()
@@ -137,7 +136,7 @@ class PerturbResults(QWidget):
     def _show_scenario(self, name: str) -> None:
         from celldyn.betas import read_perturbed
 
-        self.result, self._gene = None, ""
+        self.result, self._effects, self._gene = None, None, ""
         self.sentence.say("")
         if name:
             try:
@@ -146,7 +145,7 @@ class PerturbResults(QWidget):
                 self.sentence.say(str(error))
         frame = pd.DataFrame() if self.result is None else gene_frame(self.result)
         self.genes.show_frame(frame)
-        self.summary.setText("" if self.result is None else _in_words(self.result, len(frame)))
+        self.summary.setText("" if self.result is None else in_words(self.result, len(frame)))
         self._show_types()
         self.arrows.setVisible(self.result is not None)
         self.arrows.follow(name if self.result is not None else "")
@@ -165,7 +164,9 @@ class PerturbResults(QWidget):
     def _show_types(self) -> None:
         frame = pd.DataFrame()
         if self.result is not None and self._gene:
-            frame = type_frame(self.result, self._gene)
+            if self._effects is None:  # of all genes at once: not at every click
+                self._effects = self.result.effects()
+            frame = type_frame(self._effects, self._gene)
         self.types.show_frame(frame)
         self.types.setVisible(bool(len(frame)))
         for each in (self.change_button, self.blink_button):
@@ -261,35 +262,6 @@ class PerturbResults(QWidget):
         from celldyn.data import Source
 
         return Source(slot, **parts)  # type: ignore[arg-type]
-
-
-def gene_frame(result: PerturbResult) -> pd.DataFrame:
-    """Return the genes that respond, the strongest first, under short names."""
-    table = result.top(N_GENES)
-    names = {"mean": "mean Δ", "mean_abs": "mean |Δ|", "heldout_r2": "held-out", "flag": "note"}
-    table["%"] = 100.0 * table["relative"]
-    return table.rename(columns=names)[["gene", "mean Δ", "%", "held-out", "mean |Δ|", "note"]]
-
-
-def type_frame(result: PerturbResult, gene: str) -> pd.DataFrame:
-    """Return what happens to one gene in each cell type."""
-    table = result.effects()
-    table = table[table["gene"] == gene].reset_index(drop=True)
-    table = table.replace({"cluster": {"": "all cells"}})
-    names = {"cluster": "cell type", "n_cells": "cells", "mean": "mean Δ", "mean_abs": "mean |Δ|"}
-    table["%"] = 100.0 * table["relative"]
-    return table.rename(columns=names)[["cell type", "mean Δ", "%", "cells", "mean |Δ|", "sd"]]
-
-
-def _in_words(result: PerturbResult, n_shown: int) -> str:
-    said = result.perturbation.describe(result.n_obs)
-    sure = int((result.flags == "").sum())
-    words = (
-        f"{said[:1].upper()}{said[1:]}: {n_shown} genes respond after {len(result.steps)} steps"
-    )
-    if n_shown:
-        words += f"; {sure} of the models predict cells that they have not seen. Click a gene"
-    return " ".join([f"{words}.", *result.notes])
 
 
 def _button(text: str, tip: str) -> QPushButton:

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QApplication, QScrollArea, QWidget
 from celldyn.jobs import Progress
 from napari_celldyn.jobs import JobRunner, JobState
 from napari_celldyn.widgets import theme_colours
-from napari_celldyn.widgets.card_parts import duration
+from napari_celldyn.widgets.card_parts import MAX_ROWS, duration
 from napari_celldyn.widgets.job_card import JobCard, JobList, JobsWidget
 from napari_celldyn.workspace import Workspace
 
@@ -78,6 +78,18 @@ def test_a_running_card_tells_how_far_and_how_long(qtbot, runner):
     assert values == ["held-out R²", "0.5"]
     assert not card.sentence.isVisible()
     assert not card.dismiss_button.isVisible()
+
+
+def test_of_a_thousand_metrics_the_latest_are_listed(qtbot, runner):
+    def panel():
+        for k in range(1000):
+            yield Progress("panel", k + 1, 1000, metrics={f"r2/gene{k}": k / 1000})
+
+    card = card_of(qtbot, runner, panel)
+    until(qtbot, card, JobState.DONE, timeout=5000)
+    labels = [label.text() for label in card.metrics.findChildren(QWidget)]
+    assert len(labels) == 2 * MAX_ROWS
+    assert labels[-2:] == ["r2/gene999", "0.999"]
 
 
 def test_the_bar_is_busy_while_the_total_is_unknown(qtbot, runner):

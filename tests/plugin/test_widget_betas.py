@@ -96,6 +96,34 @@ def test_the_table_is_sorted_by_size_and_a_click_shows_that_map(dock, qtbot):
     )
 
 
+def test_what_drives_the_gene_in_the_chosen_cells_is_listed(dock, qtbot):
+    choose(dock, qtbot, "Target1")
+    dock.form.put(num_epochs=0)
+    drivers = dock.results.drivers
+    assert not drivers.isVisibleTo(dock)
+    finish(click_run(dock, qtbot), qtbot)
+    assert "Click cells" in drivers.words.text()
+    assert not drivers.table.isVisibleTo(dock)
+    place, result = workspace(dock), dock.results.result
+    of_type = place.adata.obs["cell_type"].astype(str).to_numpy()
+    cells = np.flatnonzero(of_type == "Tumour")[:3]
+    place.selection = cells
+    assert drivers.words.text() == "Target1 in 3 cells (3 Tumour):"
+    frame = drivers.table.frame
+    betas = result.values[cells][:, 1:].mean(axis=0)
+    strongest = result.modulators[int(np.abs(betas).argmax())]
+    assert frame["modulator"][0] == strongest
+    assert frame["β here"][0] == pytest.approx(betas[np.abs(betas).argmax()])
+    row = 1
+    index = drivers.table.model().index(row, 0)
+    qtbot.mouseClick(drivers.table.viewport(), LEFT, pos=drivers.table.visualRect(index).center())
+    wanted = f"beta_{frame['modulator'][row]}"
+    assert place.colour == Source("obsm", "betas_Target1", wanted)
+    other = int(np.flatnonzero(of_type == "Endothelial")[0])
+    place.selection = np.array([other])
+    assert drivers.words.text() == f"Target1 in {place.adata.obs_names[other]} (Endothelial):"
+
+
 def test_the_window_and_a_script_give_equal_arrays(dock, qtbot):
     choose(dock, qtbot, "Target2")
     config = dock.config()
