@@ -9,15 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from celldyn.betas.maps import density_maps, distance_maps
+from celldyn.betas import CellularNicheNetwork, CellularViT, density_maps, distance_maps
 from celldyn.betas.varying.cluster import Surroundings
-from celldyn.betas.varying.cnn import CellularNicheNetwork
+from celldyn.betas.varying.convolutions import TiledConvolution
 from celldyn.betas.varying.gradients import block_parameters
 from celldyn.betas.varying.images import DistanceImages, PointImages
 from celldyn.betas.varying.one_block import Memory
 from celldyn.betas.varying.one_pass import OnePass
 from celldyn.betas.varying.surroundings_maps import source_job
-from celldyn.betas.varying.vit import CellularViT
 from celldyn.errors import ConfigError, DataError
 from celldyn.jobs import run
 
@@ -154,6 +153,37 @@ def one_pass_error(kind, side, seed, *, falling):
 
 def distance(found, truth):
     return float((found.double() - truth).norm() / truth.norm())
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n=st.integers(1, 3),
+    side=st.integers(1, 13),
+    n_in=st.sampled_from([1, 16]),
+    n_out=st.sampled_from([3, 32]),
+)
+def test_tiles_convolve(seed, n, side, n_in, n_out):
+    generator = torch.Generator().manual_seed(seed)
+    draw = lambda *shape: torch.randn(shape, generator=generator)  # noqa: E731
+    h, kernel, pull = (
+        draw(n, side, side, n_in),
+        draw(n_out, n_in, 3, 3),
+        draw(n, side, side, n_out),
+    )
+    inputs, weight = (
+        h.double().permute(0, 3, 1, 2).requires_grad_(),
+        kernel.double().requires_grad_(),
+    )
+    truth = torch.nn.functional.conv2d(inputs, weight, padding=1)
+    truth.backward(pull.double().permute(0, 3, 1, 2))
+
+    convolution = TiledConvolution(kernel, Memory())
+    x = torch.from_numpy(convolution.outputs(h.numpy()))
+    assert distance(x.permute(0, 3, 1, 2), truth.detach()) < 1e-5
+    dh = torch.from_numpy(convolution.backward(h.numpy(), pull.numpy()))
+    assert distance(dh.permute(0, 3, 1, 2), inputs.grad) < 1e-5
+    assert distance(convolution.gradient(), weight.grad) < 1e-5
 
 
 def test_a_stack_gives_each_model_what_it_gives_alone():

@@ -59,11 +59,15 @@ if TYPE_CHECKING:
     from celldyn.betas.results import BetasResult, ClusterFit
     from celldyn.betas.stored import read_result, write_result
     from celldyn.betas.train import fit, fit_job
+    from celldyn.betas.varying.cnn import CellularNicheNetwork
+    from celldyn.betas.varying.vit import CellularViT
 
 _HOME = {
     "BetasConfig": "config",
     "BetasInputs": "inputs",
     "BetasResult": "results",
+    "CellularNicheNetwork": "varying.cnn",
+    "CellularViT": "varying.vit",
     "ClusterFit": "results",
     "Found": "preparing",
     "Gram": "gram",
@@ -126,6 +130,8 @@ __all__ = [
     "BetasConfig",
     "BetasInputs",
     "BetasResult",
+    "CellularNicheNetwork",
+    "CellularViT",
     "ClusterFit",
     "Found",
     "Gram",

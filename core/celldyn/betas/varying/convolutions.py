@@ -120,7 +120,7 @@ class TiledConvolution:
         self.n_out, self.n_in = kernel.shape[:2]
         self._memory = memory
         self._g = torch.from_numpy(_KERNELS)
-        found = torch.einsum("ia,ocab,jb->ijco", self._g, kernel.double(), self._g)
+        found = (self._g @ kernel.double() @ self._g.T).permute(2, 3, 1, 0)
         self._weights = found.reshape(_N_FREQUENCIES, self.n_in, self.n_out).float()
         self._gradient = torch.zeros_like(self._weights, dtype=torch.float64)
 
@@ -146,8 +146,8 @@ class TiledConvolution:
 
     def gradient(self) -> Tensor:
         """Return the (n_out, n_in, 3, 3) gradient that has come together."""
-        found = self._gradient.view(6, 6, self.n_in, self.n_out)
-        return torch.einsum("ia,ijco,jb->ocab", self._g, found, self._g).float()
+        found = self._gradient.view(6, 6, self.n_in, self.n_out).permute(3, 2, 0, 1)
+        return (self._g.T @ found @ self._g).float()
 
     def _to_frequencies(self, h: Singles) -> Tensor:
         inputs = self._take("inputs", h, self.n_in)
