@@ -25,6 +25,8 @@ from napari_celldyn.widgets.panel_run import panel_config, submit_panel
 from napari_celldyn.widgets.panel_source import PanelSource
 from napari_celldyn.widgets.score_board import ScoreBoard
 from napari_celldyn.widgets.sentence import ErrorSentence
+from napari_celldyn.widgets.vary_choice import FIELDS as VARY_FIELDS
+from napari_celldyn.widgets.vary_choice import VaryChoice
 from napari_celldyn.worker import JobState
 
 if TYPE_CHECKING:
@@ -64,11 +66,10 @@ class BetasWidget(Dock):
         self.source = BetasSource(self._workspace)
         self.panel = PanelSource(self._workspace)
         self.panel.setVisible(False)
-        self.form = ConfigForm(BetasConfig, hidden=FIELDS)
+        self.vary = VaryChoice()
+        self.form = ConfigForm(BetasConfig, hidden=(*FIELDS, *VARY_FIELDS))
         self.parameters = Fold("Parameters")
         self.parameters.addWidget(self.form)
-        self.cost = QLabel()
-        self.cost.setWordWrap(True)
         self.found = QLabel()
         self.found.setWordWrap(True)
         self.found.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -85,8 +86,8 @@ class BetasWidget(Dock):
                 ("Model genes from their regulators and their neighbours' signals", self.scope),
                 ("", self.source),
                 ("", self.panel),
+                ("", self.vary),
                 ("", self.parameters),
-                ("", self.cost),
                 ("", self.found),
                 ("", self.sentence),
                 ("", self.run_button),
@@ -104,13 +105,12 @@ class BetasWidget(Dock):
         self.source.changed.connect(self._on_changed)
         self.source.failed.connect(self.sentence.say)
         self.form.changed.connect(self._on_changed)
-        self.form.changed.connect(self._tell_cost)
+        self.vary.changed.connect(self._on_changed)
         self.scope.currentTextChanged.connect(self._on_scope)
         self.panel_results.opened.connect(self.results.show_result)
         self.run_button.clicked.connect(self.run)
         listen(self, self._workspace.data_changed, self._on_data)
         self._on_data()
-        self._tell_cost()
 
     # --- what is asked ------------------------------------------------------------------------
 
@@ -122,7 +122,7 @@ class BetasWidget(Dock):
         CelldynError
             If a field is wrong, or no tissue is open.
         """
-        values = self.source.values()
+        values = {**self.source.values(), **self.vary.values()}
         if self.of_panel:  # each of its genes is the target in turn
             values["target_gene"] = values["target_gene"] or PANEL
         return self.form.value(**values)
@@ -238,19 +238,6 @@ class BetasWidget(Dock):
         self.panel.setVisible(self.of_panel)
         self.source.show_target(shown=not self.of_panel)
         self._on_changed()
-
-    def _tell_cost(self) -> None:
-        raw = self.form.raw()
-        self.cost.setText(cost_of(raw.get("vision_model"), raw.get("num_epochs")))
-
-
-def cost_of(vision_model: object, num_epochs: object) -> str:
-    """Say what a kind of model is, and what it costs, in one sentence."""
-    if not num_epochs:
-        return "One coefficient per cell type and modulator: a second a gene."
-    if vision_model == "smooth":
-        return "Coefficients follow place and neighbourhood, solved at once: seconds a gene."
-    return f"A neural network sees each cell's surroundings, {num_epochs} epochs: minutes a gene."
 
 
 def _in_words(found: Found) -> str:

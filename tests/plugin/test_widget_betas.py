@@ -98,7 +98,7 @@ def test_the_table_is_sorted_by_size_and_a_click_shows_that_map(dock, qtbot):
 
 def test_what_drives_the_gene_in_the_chosen_cells_is_listed(dock, qtbot):
     choose(dock, qtbot, "Target1")
-    dock.form.put(num_epochs=0)
+    dock.vary.put(num_epochs=0)
     drivers = dock.results.drivers
     assert not drivers.isVisibleTo(dock)
     finish(click_run(dock, qtbot), qtbot)
@@ -177,13 +177,27 @@ def test_a_wrong_network_is_one_sentence(dock, qtbot, tmp_path, name, content, s
     assert not any(key.startswith("betas_") for key in workspace(dock).adata.obsm)
 
 
+def pick(box, words, qtbot):
+    """Choose an item of a combo box by the arrow keys."""
+    box.setFocus()
+    steps = box.findText(words) - box.currentIndex()
+    for _ in range(abs(steps)):
+        qtbot.keyClick(box, Qt.Key.Key_Down if steps > 0 else Qt.Key.Key_Up)
+    assert box.currentText() == words
+
+
 def test_what_a_model_costs_is_said_and_a_network_can_be_chosen(dock, qtbot):
-    assert "seconds a gene" in dock.cost.text()
-    dock.form.put(num_epochs=0)
-    assert "One coefficient per cell type" in dock.cost.text()
+    assert "seconds a gene" in dock.vary.cost.text()
+    assert not dock.vary.epochs.isVisibleTo(dock)
     choose(dock, qtbot, "Target1")
-    dock.form.put(num_epochs=2, vision_model="cnn", spatial_dim=8, network_folds=0)
-    assert "2 epochs" in dock.cost.text()
+    assert dock.config().vision_model == "smooth"
+    pick(dock.vary.kind, "the same in a cell type", qtbot)
+    assert "One coefficient per cell type" in dock.vary.cost.text()
+    assert dock.config().num_epochs == 0
+    pick(dock.vary.kind, "network: cnn", qtbot)
+    dock.vary.epochs.setValue(2)
+    assert "2 epochs: minutes a gene" in dock.vary.cost.text()
+    dock.form.put(spatial_dim=8, network_folds=0)
     handle = click_run(dock, qtbot)
     finish(handle, qtbot)
     assert handle.state is JobState.DONE, handle.error

@@ -28,7 +28,7 @@ def dock(make_napari_viewer, tmp_path) -> BetasWidget:
     _, widget = viewer.window.add_plugin_dock_widget("napari-celldyn", "Spatial betas")
     widget.viewer = viewer
     widget.scope.setCurrentText(PANEL)
-    widget.form.put(num_epochs=0)
+    widget.vary.put(num_epochs=0)
     return widget
 
 
