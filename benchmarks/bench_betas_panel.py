@@ -95,7 +95,8 @@ def main():
             ratio = "" if rival is None else f"; ratio {rival / each:.0f}"
             print(
                 f"{len(genes)} genes, {adata.n_obs} cells, {width} modulators, {mode}: "
-                f"{each:.3f} s a gene, {wall / 60:.1f} min wall, {size / len(genes) / 1e3:.0f} kB a gene{ratio}"
+                f"{each:.3f} s a gene ({wall / 60:.1f} minutes of wall time in all), "
+                f"{size / len(genes) / 1e3:.0f} kB a gene{ratio}"
             )
         minutes = 1000 * each / 60
         print(f"1,000 genes, {mode}: {minutes / 2:.0f} minutes on two cores")
