@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from celldyn.betas import CellularNicheNetwork, CellularViT, density_maps, distance_maps
 from celldyn.betas.varying.cluster import Surroundings
-from celldyn.betas.varying.convolutions import TiledConvolution
+from celldyn.betas.varying.tiled_convolution import TiledConvolution
 from celldyn.betas.varying.gradients import block_parameters
 from celldyn.betas.varying.images import DistanceImages, PointImages
 from celldyn.betas.varying.one_block import Memory

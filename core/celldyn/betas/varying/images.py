@@ -144,18 +144,24 @@ class DistanceImages:
             np.choose(quarter, downs), np.choose(quarter, acrosses), self.n_channels
         )
 
-    def single(self) -> Singles:
-        """Return the (n_cells, D, D) images: 0 at the nearest pixel, 1 at the farthest."""
+    def parts(self) -> tuple[Singles, Singles, Singles, Singles]:
+        """Return what an image (√(down + across) − low) · per_unit is made from, as float32.
+
+        `low`, `per_unit` are (n_cells,): the image is 0 at the nearest pixel, 1 at the farthest.
+        """
         low = np.sqrt(self.down.min(axis=1) + self.across.min(axis=1))
         high = np.sqrt(self.down.max(axis=1) + self.across.max(axis=1))
-        down, across = self.down.astype(np.float32), self.across.astype(np.float32)
-        image = down[:, :, None] + across[:, None, :]
-        np.sqrt(image, out=image)
-        image -= low.astype(np.float32)[:, None, None]
-        image *= (1.0 / np.maximum(high - low, 1e-15)).astype(np.float32)[:, None, None]
-        return image
+        per_unit = 1.0 / np.maximum(high - low, 1e-15)
+        return (
+            self.down.astype(np.float32),
+            self.across.astype(np.float32),
+            low.astype(np.float32),
+            per_unit.astype(np.float32),
+        )
 
     def dense(self, device: torch.device) -> torch.Tensor:
         """Return the (n_cells, n_channels, D, D) float32 images."""
-        single = torch.from_numpy(self.single()).to(device)
-        return single[:, None].expand(-1, self.n_channels, -1, -1)
+        down, across, low, per_unit = (torch.from_numpy(a).to(device) for a in self.parts())
+        image = (down[:, :, None] + across[:, None, :]).sqrt_()
+        image.sub_(low[:, None, None]).mul_(per_unit[:, None, None])
+        return image[:, None].expand(-1, self.n_channels, -1, -1)

@@ -112,17 +112,22 @@ class Block:
         self.scale = scale.astype(np.float32)
         self.shift = (self.beta - scale * mean).astype(np.float32)
 
-    def pool(self, x: Singles, top: Singles, centre: Singles, sums: Doubles) -> None:
-        """Pool outputs of the convolution; see `block_kernels.pool`."""
-        sign = np.where(self.gamma < 0, -1, 1).astype(np.float32)
-        kernels.pool(x, sign, centre, top, sums)
+    @property
+    def sign(self) -> Singles:
+        """(n_out,) 1 where the largest output of four is wanted, −1 where the smallest is."""
+        return np.where(self.gamma < 0, -1, 1).astype(np.float32)
+
+    def pool(self, x: Singles, top: Singles, centre: Singles, sums: Doubles | None) -> None:
+        """Pool outputs of the convolution; see `block_kernels.pool`. `sums` may be left out."""
+        sums = np.zeros((2, self.n_out)) if sums is None else sums
+        kernels.pool(x, self.sign, centre, top, sums)
 
     def reconsider(self, x: Singles, top: Singles) -> None:
         """Where the PReLU falls below 0, the largest output of four may be that of the other end.
 
         `normalise` and `pool` have been called; `top` is changed.
         """
-        sign = np.where(self.gamma < 0, 1, -1).astype(np.float32)
+        sign = -self.sign
         other, nothing = np.empty_like(top), np.zeros((2, self.n_out))
         kernels.pool(x, sign, np.zeros_like(sign), other, nothing)
         z, w = self.scale * top + self.shift, self.scale * other + self.shift

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from celldyn.betas.varying.block_kernels import Doubles, Singles, unpool
 from celldyn.betas.varying.convolution import ConvolutionBlock
-from celldyn.betas.varying.convolutions import TiledConvolution, first_convolution
+from celldyn.betas.varying.first_convolution import first_convolution
 from celldyn.betas.varying.images import Images
 from celldyn.betas.varying.one_block import Block, BlockParameters, Memory
+from celldyn.betas.varying.tiled_convolution import TiledConvolution
 
 _CHUNK_BYTES = (2 << 20, 1 << 19)
 """Outputs of the first and of the later convolutions that are worked on at once: with all that is
@@ -112,53 +113,52 @@ class OnePass:
         self._n_done += pieces
         return self._n_done / self._n_pieces
 
-    def _shown(self, chunk: slice) -> Images:
-        return self._images.part(chunk.start, chunk.stop)
+    def _outputs(self, k: int, chunk: slice) -> Singles:
+        """Return what a block's convolution makes of some cells, without the bias."""
+        if k == 0:
+            return self._first.outputs(chunk)
+        return self._later[k - 1].outputs(self._inputs(k, chunk))
 
     def _inputs(self, k: int, chunk: slice) -> Singles:
         before = self._blocks[k - 1]
         return before.activated(before.top[chunk])
 
-    def _outputs(self, k: int, chunk: slice) -> Singles:
-        """Return what a block's convolution makes of some cells, without the bias."""
-        if k == 0:
-            return self._first.outputs(self._shown(chunk))
-        return self._later[k - 1].outputs(self._inputs(k, chunk))
-
-    def _again(self, k: int, chunk: slice) -> Singles:
-        # The first block's outputs are the largest to keep and the cheapest to make again.
-        return self._kept[k][chunk] if k else self._outputs(0, chunk)
-
     def _forward(self, k: int) -> Generator[float, None, None]:
         """Convolve and pool the whole batch; then the batch's mean and variance are known."""
-        block, side = self._blocks[k], self._side(k)
-        block.top = self._memory.take(f"top {k}", self._n, side // 2, side // 2, block.n_out)
-        kept = self._memory.take(f"outputs {k}", self._n if k else 0, side, side, block.n_out)
+        block, side, n = self._blocks[k], self._side(k), self._n
+        block.top = self._memory.take(f"top {k}", n, side // 2, side // 2, block.n_out)
+        # The first block's outputs would be the largest to keep, and are cheap to make again.
+        kept = self._memory.take(f"outputs {k}", n if k else 0, side, side, block.n_out)
         self._kept.append(kept)
-        sums, centre = np.zeros((2, block.n_out)), np.zeros(block.n_out, np.float32)
+        centre = self._outputs(k, slice(0, 1))[0].mean(axis=(0, 1))
+        sums = np.zeros((2, block.n_out))
         for chunk in self._chunks(k):
-            x = self._outputs(k, chunk)
-            if chunk.start == 0:
-                centre = x[0].mean(axis=(0, 1))
-            block.pool(x, block.top[chunk], centre, sums)
-            if k:
-                kept[chunk] = x
+            if k == 0:
+                self._first.pool(chunk, block, block.top[chunk], centre, sums)
+            else:
+                kept[chunk] = self._outputs(k, chunk)
+                block.pool(kept[chunk], block.top[chunk], centre, sums)
             yield self._advanced()
         shifted, power = sums / self._n_outputs(k)
         block.normalise(centre + shifted, np.maximum(power - shifted**2, 0.0))
         if block.slope < 0:
             for chunk in self._chunks(k):
-                block.reconsider(self._again(k, chunk), block.top[chunk])
+                x = kept[chunk] if k else self._first.outputs(chunk)
+                block.reconsider(x, block.top[chunk])
                 yield self._advanced(0)
 
     def _settled(self, chunk: slice) -> Singles:
-        x = activated = self._first.outputs(self._shown(chunk))
+        n, half = chunk.stop - chunk.start, self._side(0) // 2
+        activated = np.empty(0, np.float32)
         for k, block in enumerate(self._blocks):
-            if k:
+            top = self._memory.take(f"settled {k}", n, half >> k, half >> k, block.n_out)
+            nowhere = np.zeros(block.n_out, np.float32)
+            if k == 0:
+                self._first.pool(chunk, block, top, nowhere, None)
+                x = self._first.outputs(chunk) if block.slope < 0 else top
+            else:
                 x = self._later[k - 1].outputs(activated)
-            half = x.shape[1] // 2
-            top = self._memory.take(f"settled {k}", len(x), half, half, block.n_out)
-            block.pool(x, top, np.zeros(block.n_out, np.float32), np.zeros((2, block.n_out)))
+                block.pool(x, top, nowhere, None)
             if block.slope < 0:
                 block.reconsider(x, top)
             activated = block.activated(top)
@@ -170,21 +170,20 @@ class OnePass:
         """Take the gradient through a block; return `dz` and `sums` of the block before."""
         block = self._blocks[k]
         terms = block.unpool_terms(sums, self._n_outputs(k))
-        before = self._blocks[k - 1] if k else None
-        dbefore, sums_before = dz, sums
-        if before is not None:
-            dbefore = self._memory.take(f"gradient {k}", *before.top.shape)
-            sums_before = np.zeros((3, before.n_out))
+        if k == 0:
+            for chunk in self._chunks(0):
+                self._first.learn(chunk, block, dz[chunk], terms)
+                yield self._advanced()
+            return dz, sums
+        before, convolution = self._blocks[k - 1], self._later[k - 1]
+        dbefore = self._memory.take(f"gradient {k}", *before.top.shape)
+        sums_before = np.zeros((3, before.n_out))
         for chunk in self._chunks(k):
-            x = self._again(k, chunk)
+            x = self._kept[k][chunk]
             dx = self._memory.take("dx", *x.shape)
             unpool(x, block.top[chunk], dz[chunk], *terms, dx)
-            if before is None:
-                self._first.learn(self._shown(chunk), dx)
-            else:
-                h = self._inputs(k, chunk)
-                dbefore[chunk] = self._later[k - 1].backward(h, dx)
-                before.deactivate(dbefore, chunk, sums_before)
+            dbefore[chunk] = convolution.backward(self._inputs(k, chunk), dx)
+            before.deactivate(dbefore, chunk, sums_before)
             yield self._advanced()
         return dbefore, sums_before
 
