@@ -14,6 +14,9 @@ from celldyn.jobs import Job, Meter, Progress
 from napari_celldyn.failures import Failure, describe
 from napari_celldyn.responsive import Courtesy, courtesy, give_back_gpu
 
+HALF_LIFE_S = 30.0
+"""Time left is told from about the last minute: a panel's gene has slow and quick stages."""
+
 
 class JobState(StrEnum):
     """Where a job stands."""
@@ -81,7 +84,7 @@ class Worker:
         self._progress: Progress | None = None
         self._samples: list[Sample] = []
         self._outcome: _Outcome | None = None
-        self._meter = Meter()
+        self._meter = Meter(half_life_s=HALF_LIFE_S)
         self._since: float | None = None
         self._worked_s = 0.0
         self._thread = threading.Thread(target=self._live, name="celldyn job", daemon=True)
@@ -94,7 +97,7 @@ class Worker:
             if self._outcome is not None:
                 return
             self._state = JobState.RUNNING
-            self._meter = Meter()
+            self._meter = Meter(half_life_s=HALF_LIFE_S)
             self._since = time.perf_counter()
         self._thread.start()
 

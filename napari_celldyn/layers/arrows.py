@@ -157,7 +157,7 @@ class ArrowsView:
             border_color="transparent",
             text={
                 "string": [f"{measured:g} {arrows.quantity}"],
-                "anchor": "upper_left",
+                "anchor": "lower_left",
                 "size": KEY_PIXELS,
                 "color": colour,
             },

@@ -15,6 +15,8 @@ from napari_celldyn.layers.colours import PLAIN, RGBA, Limits, shade
 if TYPE_CHECKING:
     from napari.utils.colormaps import Colormap
 
+MAX_PIXELS = 10_000
+
 
 class PointsCells(CellsLayer):
     """One disc per cell.
@@ -51,6 +53,8 @@ class PointsCells(CellsLayer):
             size=size,
             face_color=np.array(PLAIN),
             border_width=0,
+            # From the least size upwards vispy gives discs a rim; far out it is all one would see.
+            canvas_size_limits=(0, MAX_PIXELS),
             **options,
         )
         self.layer.editable = False

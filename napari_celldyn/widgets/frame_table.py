@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 _ROLE = Qt.ItemDataRole
 _SORT = _ROLE.UserRole
 _ROWS_IN_SIGHT = 12
+_WIDEST = 150
 _SLACK = 6
 """Pixels that napari's style adds to a header and its hint does not tell."""
 
@@ -107,8 +108,9 @@ class FrameTable(QTableView):
         self.setSortingEnabled(True)
         if fresh and len(frame):
             self.resizeColumnsToContents()
-            for column in range(frame.shape[1]):
-                self.setColumnWidth(column, min(self.columnWidth(column), 150))
+        for column in range(frame.shape[1] if len(frame) else 0):
+            wanted = max(self.columnWidth(column), self.sizeHintForColumn(column))
+            self.setColumnWidth(column, min(wanted, _WIDEST))
 
     def _fit_height(self, n_rows: int) -> None:
         """Take the height of the rows, up to a dozen; more scroll."""

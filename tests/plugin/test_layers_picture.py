@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from celldyn.data import Source
-from napari_celldyn.layers import TissueView, tissue
+from napari_celldyn.layers import TissueView, cells_view
 from napari_celldyn.workspace import Workspace
 
 TYPE = Source("obs", "cell_type")
@@ -35,11 +35,11 @@ def painted(viewer: object) -> np.ndarray:
     return viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(int)
 
 
-@pytest.mark.parametrize("limit", [tissue.POINTS_LIMIT, 10])
+@pytest.mark.parametrize("limit", [cells_view.POINTS_LIMIT, 10])
 def test_the_picture_is_the_right_way_up(
     make_napari_viewer: Callable, monkeypatch: pytest.MonkeyPatch, adata: ad.AnnData, limit: int
 ) -> None:
-    monkeypatch.setattr(tissue, "POINTS_LIMIT", limit)
+    monkeypatch.setattr(cells_view, "POINTS_LIMIT", limit)
     viewer, workspace = make_napari_viewer(show=True), Workspace()
     view = TissueView(viewer, workspace)
     workspace.open(adata)
@@ -64,3 +64,21 @@ def test_the_picture_is_the_right_way_up(
     negative = np.nonzero(picture[..., 2] - picture[..., 0] > 60)[1]
     positive = np.nonzero(picture[..., 0] - picture[..., 2] > 60)[1]
     assert negative.max() < positive.min()
+
+
+@pytest.mark.parametrize("limit", [cells_view.POINTS_LIMIT, 10])
+def test_from_far_cells_keep_their_colours(
+    make_napari_viewer: Callable, monkeypatch: pytest.MonkeyPatch, adata: ad.AnnData, limit: int
+) -> None:
+    monkeypatch.setattr(cells_view, "POINTS_LIMIT", limit)
+    viewer, workspace = make_napari_viewer(show=True), Workspace()
+    view = TissueView(viewer, workspace)
+    workspace.open(adata)
+    assert view.layer is not None
+    viewer.canvas.overlays.scale_bar.visible = False
+    workspace.colour = TYPE
+    viewer.scene.camera.zoom = 0.1  # a cell is one pixel wide
+    picture = painted(viewer)
+    lit = picture[picture.max(axis=-1) > 30]
+    assert len(lit) > 50
+    assert lit[:, 1].max() < 20  # red and blue have no green; grey would
