@@ -11,7 +11,7 @@ from celldyn.betas.varying.block_kernels import Singles
 from celldyn.betas.varying.one_block import Memory
 
 _N_FREQUENCIES = 36
-_KERNELS = np.array(
+_ALONG_AXIS = np.array(
     [
         [1 / 4, 0, 0],
         [-1 / 6, -1 / 6, -1 / 6],
@@ -23,6 +23,9 @@ _KERNELS = np.array(
 )
 """G of F(4 × 4, 3 × 3), see `winograd_kernels`."""
 
+_OF_KERNEL = np.kron(_ALONG_AXIS, _ALONG_AXIS)
+"""(36, 9): from a kernel to its frequencies."""
+
 
 class TiledConvolution:
     """Convolves the outputs of a block by F(4 × 4, 3 × 3): a quarter of the multiplications.
@@ -33,10 +36,11 @@ class TiledConvolution:
     def __init__(self, kernel: Tensor, memory: Memory) -> None:
         self.n_out, self.n_in = kernel.shape[:2]
         self._memory = memory
-        self._g = torch.from_numpy(_KERNELS)
-        found = (self._g @ kernel.double() @ self._g.T).permute(2, 3, 1, 0)
-        self._weights = found.reshape(_N_FREQUENCIES, self.n_in, self.n_out).float()
-        self._gradient = torch.zeros_like(self._weights, dtype=torch.float64)
+        self._of_kernel = torch.from_numpy(_OF_KERNEL)
+        columns = kernel.double().permute(2, 3, 1, 0).reshape(9, -1)
+        found = (self._of_kernel @ columns).float()
+        self._weights = found.view(_N_FREQUENCIES, self.n_in, self.n_out)
+        self._gradient = torch.zeros_like(self._weights)
 
     def outputs(self, h: Singles) -> Singles:
         """Return the (cells, D, D, n_out) outputs, without a bias, of (cells, D, D, n_in)."""
@@ -52,7 +56,7 @@ class TiledConvolution:
         inputs = self._to_frequencies(h)
         pull = self._take("mixed", dx, self.n_out)
         tiles.outputs_to_frequencies(dx, _flat(pull))
-        self._gradient += torch.bmm(inputs.mT, pull)
+        self._gradient.baddbmm_(inputs.mT, pull)
         torch.bmm(pull, self._weights.mT, out=inputs)
         dh = self._memory.take("dh", *h.shape)
         tiles.frequencies_to_inputs(_flat(inputs), dh)
@@ -60,8 +64,8 @@ class TiledConvolution:
 
     def gradient(self) -> Tensor:
         """Return the (n_out, n_in, 3, 3) gradient that has come together."""
-        found = self._gradient.view(6, 6, self.n_in, self.n_out).permute(3, 2, 0, 1)
-        return (self._g.T @ found @ self._g).float()
+        found = self._of_kernel.T @ self._gradient.double().view(_N_FREQUENCIES, -1)
+        return found.view(3, 3, self.n_in, self.n_out).permute(3, 2, 0, 1).float()
 
     def _to_frequencies(self, h: Singles) -> Tensor:
         inputs = self._take("inputs", h, self.n_in)
