@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from celldyn.betas import CellularNicheNetwork, CellularViT, density_maps, distance_maps
 from celldyn.betas.varying.cluster import Surroundings
-from celldyn.betas.varying.tiled_convolution import TiledConvolution
 from celldyn.betas.varying.gradients import block_parameters
 from celldyn.betas.varying.images import DistanceImages, PointImages
 from celldyn.betas.varying.one_block import Memory
 from celldyn.betas.varying.one_pass import OnePass
 from celldyn.betas.varying.surroundings_maps import source_job
+from celldyn.betas.varying.tiled_convolution import TiledConvolution
 from celldyn.errors import ConfigError, DataError
 from celldyn.jobs import run
 
