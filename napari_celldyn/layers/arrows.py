@@ -24,7 +24,7 @@ NAME, KEY_NAME = "arrows", "key of the arrows"
 MAX_ARROWS = 20_000
 """More take napari seconds to draw; of more every k-th is drawn."""
 
-WIDTH = 0.16
+WIDTH = 0.22
 """Of an arrow, in lengths of a usual one."""
 
 GAP = 0.05

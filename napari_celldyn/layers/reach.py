@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from napari.utils.events import Event
 
 NAME = "reach"
-COLOUR = "#ffd23f"
+COLOUR = "#e69f00"
 MAX_CIRCLES = 50
 """Round more cells the circles would hide the tissue: every k-th has one."""
 
-LINE_SHARE = 0.015
+LINE_SHARE = 0.025
 """Width of the line, in radii."""
 
 

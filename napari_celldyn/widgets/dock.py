@@ -20,7 +20,42 @@ WIDE, EACH_MORE = 1300, 500
 """A window of so many pixels has room for two docks beside each other; more for each further."""
 
 
-class Dock(QScrollArea):
+class Beside(QScrollArea):
+    """What scrolls, and in a window stands beside its like: below one both would be too low."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._placed = False
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._find_place)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Find a place, the first time."""
+        super().showEvent(event)
+        if not self._placed:
+            self._placed = True
+            self._soon.start(0)  # napari is not done with the dock yet
+
+    def _find_place(self) -> None:
+        mine, window = _holder(self), self.window()
+        if mine is None or not isinstance(window, QMainWindow):
+            return
+        others = [_holder(dock) for dock in window.findChildren(Beside) if dock is not self]
+        shown = [dock for dock in others if dock is not None and dock.isVisible()]
+        if not shown:
+            return
+        if window.width() >= WIDE + EACH_MORE * (len(shown) - 1):
+            window.splitDockWidget(shown[-1], mine, Qt.Orientation.Horizontal)
+        else:
+            window.tabifyDockWidget(shown[-1], mine)
+            mine.raise_()
+
+
+class Dock(Beside):
     """A column of parts that scrolls, so that no dock pushes the window off a small screen."""
 
     WIDTH = 300
@@ -31,40 +66,11 @@ class Dock(QScrollArea):
         inside = QWidget()
         self.column = QVBoxLayout(inside)
         self.setWidget(inside)
-        self.setWidgetResizable(True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setMinimumWidth(self.WIDTH)
-        self._placed = False
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.timeout.connect(self._find_place)
 
     def sizeHint(self) -> QSize:
         """Return a narrow and tall size: the canvas needs the width."""
         return QSize(self.WIDTH, 640)
-
-    def showEvent(self, event: QShowEvent) -> None:
-        """Find a place, the first time."""
-        super().showEvent(event)
-        if not self._placed:
-            self._placed = True
-            self._soon.start(0)  # napari is not done with the dock yet
-
-    def _find_place(self) -> None:
-        """Stand beside another dock of ours: below it both would be too low to read."""
-        mine, window = _holder(self), self.window()
-        if mine is None or not isinstance(window, QMainWindow):
-            return
-        others = [_holder(dock) for dock in window.findChildren(Dock) if dock is not self]
-        shown = [dock for dock in others if dock is not None and dock.isVisible()]
-        if not shown:
-            return
-        if window.width() >= WIDE + EACH_MORE * (len(shown) - 1):
-            window.splitDockWidget(shown[-1], mine, Qt.Orientation.Horizontal)
-        else:
-            window.tabifyDockWidget(shown[-1], mine)
-            mine.raise_()
 
     def fill(self, parts: Iterable[tuple[str, QWidget]]) -> None:
         """Stack the parts, each under its heading if it has one."""

@@ -6,10 +6,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDialog, QFileDialog, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QDialog,
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+PIXELS_PER_INCH = 75
+"""Of a figure on the screen, at least."""
+
+_EDGE = 30
 
 
 class FigureWindow(QDialog):
@@ -31,15 +46,25 @@ class FigureWindow(QDialog):
         self.setWindowTitle(title)
         self.figure = figure
         self.canvas = FigureCanvasQTAgg(figure)
+        wide, high = (round(PIXELS_PER_INCH * side) for side in figure.get_size_inches())
+        self.canvas.setMinimumSize(wide, high)  # smaller, its words would lie on each other
+        self.area = QScrollArea()
+        self.area.setWidgetResizable(True)
+        self.area.setFrameShape(QFrame.Shape.NoFrame)
+        self.area.setWidget(self.canvas)
         self.save_button = QPushButton("Save…")
         self.save_button.clicked.connect(self._ask_and_save)
         foot = QHBoxLayout()
         foot.addStretch()
         foot.addWidget(self.save_button)
         layout = QVBoxLayout(self)
-        layout.addWidget(self.canvas, 1)
+        layout.addWidget(self.area, 1)
         layout.addLayout(foot)
-        self.resize(900, 520)
+        room = self.screen().availableSize()
+        self.resize(
+            min(max(wide + _EDGE, 900), round(0.9 * room.width())),
+            min(max(high + 2 * _EDGE, 520), round(0.9 * room.height())),
+        )
 
     def _ask_and_save(self) -> None:
         offered = f"{self.windowTitle().replace(' ', '_')}.pdf"

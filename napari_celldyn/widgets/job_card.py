@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent, Qt, Signal
+from qtpy.QtCore import QEvent, Signal
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
     QProgressBar,
-    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -28,6 +27,7 @@ from napari_celldyn.widgets.card_parts import (
     duration,
     show_text,
 )
+from napari_celldyn.widgets.dock import Beside
 from napari_celldyn.widgets.sentence import ErrorSentence
 from napari_celldyn.worker import JobState
 
@@ -180,7 +180,7 @@ class JobCard(QFrame):
         self.dismissed.emit(self.handle)
 
 
-class JobList(QScrollArea):
+class JobList(Beside):
     """Cards of all jobs of a runner, in a scroll area."""
 
     def __init__(self, runner: JobRunner, parent: QWidget | None = None) -> None:
@@ -195,9 +195,6 @@ class JobList(QScrollArea):
         self._layout.addWidget(self._empty)
         self._layout.addStretch()
         self.setWidget(inside)
-        self.setWidgetResizable(True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setMinimumWidth(MIN_WIDTH)
         for handle in runner.handles:
             self._add(handle)

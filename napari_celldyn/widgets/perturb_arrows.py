@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from napari_celldyn.handle import JobHandle
     from napari_celldyn.session import Session
 
-BOXES = (25, 40)
+BOXES = (20, 30)
 """Along the longer side of the grid: more where the cells leave most of it empty."""
 
-ENOUGH = 120
+ENOUGH = 80
 """Arrows that show a flow."""
 
-LONGEST = 2.0
+LONGEST = 2.5
 """Length of the longest arrow, in boxes."""
 
 MIN_CELLS = 3

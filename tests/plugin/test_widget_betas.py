@@ -313,13 +313,14 @@ def test_the_dock_stands_beside_the_tissue_dock_or_behind_it(
         qtbot.waitUntil(lambda: window.tabifiedDockWidgets(tissue) == [betas])
 
 
-def test_a_third_dock_stands_behind_the_second(make_napari_viewer, qtbot):
+@pytest.mark.parametrize("third", ["Perturb with betas", "Jobs"])
+def test_a_third_dock_stands_behind_the_second(make_napari_viewer, qtbot, third):
     viewer = make_napari_viewer(show=True)
     window = viewer.window._qt_window
     window.resize(1500, 900)
     tissue, _ = viewer.window.add_plugin_dock_widget("napari-celldyn", "Tissue")
     betas, _ = viewer.window.add_plugin_dock_widget("napari-celldyn", "Spatial betas")
     qtbot.waitUntil(lambda: betas.x() >= tissue.x() + tissue.width())
-    perturb, _ = viewer.window.add_plugin_dock_widget("napari-celldyn", "Perturb with betas")
-    qtbot.waitUntil(lambda: window.tabifiedDockWidgets(betas) == [perturb])
-    assert perturb.isVisible()
+    other, _ = viewer.window.add_plugin_dock_widget("napari-celldyn", third)
+    qtbot.waitUntil(lambda: window.tabifiedDockWidgets(betas) == [other])
+    assert other.isVisible()

@@ -398,6 +398,8 @@ def test_the_bars_open(dock, qtbot):
     qtbot.mouseClick(dock.results.bars_button, LEFT)
     window = dock.results.findChild(FigureWindow)
     assert window.windowTitle() == "knock-out of Tf1"
+    assert window.area.widget() is window.canvas  # large figures scroll
+    assert window.canvas.minimumHeight() >= 100
     window.close()
 
 
