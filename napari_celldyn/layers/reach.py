@@ -35,6 +35,7 @@ class ReachRings:
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer: ViewerModel = getattr(viewer, "__wrapped__", viewer)
         self._layer: Shapes | None = None
+        self._unit = ""
         self._viewer.layers.events.removed.connect(self._on_removed)
 
     @property
@@ -54,25 +55,31 @@ class ReachRings:
         unit
             As napari names it.
         """
-        self.hide()
         if len(xy) == 0 or radius <= 0:
+            self.hide()
             return
         middles = xy[:: -(-len(xy) // MAX_CIRCLES), ::-1]
         reach = np.array([[-1, -1], [-1, 1], [1, 1], [1, -1]]) * radius
-        self._layer = Shapes(
-            [middle + reach for middle in middles],
-            ndim=2,
-            shape_type="ellipse",
-            name=NAME,
+        circles = [middle + reach for middle in middles]
+        if self._unit != unit:
+            self.hide()
+        if self._layer is None:
+            self._layer, self._unit = self._add(unit), unit
+        # Not by removing the layer: napari collects all garbage then, which takes long.
+        self._layer.data = []
+        self._layer.add_ellipses(
+            circles,
             edge_color=COLOUR,
             edge_width=LINE_SHARE * radius,
             face_color="transparent",
-            units=(unit, unit),
-            metadata={"celldyn": True},
         )
         self._layer.editable = False
+
+    def _add(self, unit: str) -> Shapes:
+        layer = Shapes(ndim=2, name=NAME, units=(unit, unit), metadata={"celldyn": True})
         with active_kept(self._viewer):
-            self._viewer.add_layer(self._layer)
+            self._viewer.add_layer(layer)
+        return layer
 
     def hide(self) -> None:
         """Take the circles away."""
