@@ -222,3 +222,14 @@ def test_search_agrees_with_a_plain_one_and_is_fast():
         beginning = sorted(n for n in names if n.startswith(text))
         containing = sorted(n for n in names if text in n and not n.startswith(text))
         assert found == (beginning + containing)[:50]
+
+
+def test_the_change_that_a_perturbation_makes_diverges_and_can_be_added():
+    adata = tissue()
+    x = adata.X.toarray()
+    adata.layers["betas_delta_KO"] = np.full(adata.shape, -0.5, np.float32)
+    change = data.column(adata, Source("layers", "betas_delta_KO", "Gene3"))
+    assert change.diverging
+    after = data.column(adata, Source("X", column="Gene3", plus="betas_delta_KO"))
+    assert not after.diverging
+    np.testing.assert_allclose(after.values, x[:, 3] - 0.5)
