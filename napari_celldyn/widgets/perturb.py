@@ -11,11 +11,11 @@ from celldyn.betas.perturbing.config import PerturbConfig
 from celldyn.errors import CelldynError, NotFittedError
 from celldyn.perturbation import Perturbation
 from napari_celldyn.session import session
+from napari_celldyn.widgets.card_place import CardPlace
 from napari_celldyn.widgets.dock import Dock
 from napari_celldyn.widgets.editors import bounds
 from napari_celldyn.widgets.fold import Fold
 from napari_celldyn.widgets.form import ConfigForm
-from napari_celldyn.widgets.job_card import JobCard
 from napari_celldyn.widgets.listen import listen
 from napari_celldyn.widgets.number_box import NumberBox
 from napari_celldyn.widgets.panel_run import home_of
@@ -66,7 +66,7 @@ class PerturbWidget(Dock):
         self.reset_button = QPushButton("Reset")
         self.reset_button.setToolTip("Ask for nothing, and show the cells as they were before")
         self.results = PerturbResults(place)
-        self.card: JobCard | None = None
+        self.jobs = CardPlace(self._runner)
         self.buttons = _side_by_side(self.run_button, self.reset_button)
         self.fill(
             (
@@ -76,6 +76,7 @@ class PerturbWidget(Dock):
                 ("", self.parameters),
                 ("", self.sentence),
                 ("", self.buttons),
+                ("", self.jobs),
                 ("Results", self.results),
             )
         )
@@ -131,7 +132,7 @@ class PerturbWidget(Dock):
         except CelldynError as error:
             self.sentence.say(str(error))
             return None
-        self._show_card(handle)
+        self.jobs.show_job(handle)
         return handle
 
     def _store(self) -> BetaStore | None:
@@ -182,23 +183,6 @@ class PerturbWidget(Dock):
         self.results.show_result(name)
 
     # --- following ----------------------------------------------------------------------------
-
-    def _show_card(self, handle: JobHandle) -> None:
-        self._drop_card()
-        self.card = JobCard(handle)
-        self.card.dismissed.connect(self._dismiss)
-        self.column.insertWidget(self.column.indexOf(self.buttons) + 1, self.card)
-
-    def _dismiss(self, handle: JobHandle) -> None:
-        self._runner.dismiss(handle)
-        self._drop_card()
-
-    def _drop_card(self) -> None:
-        if self.card is not None:
-            self.column.removeWidget(self.card)
-            self.card.setParent(None)
-            self.card.deleteLater()
-            self.card = None
 
     def _on_data(self) -> None:
         self._panel = None

@@ -64,6 +64,12 @@ class Surroundings:
         return ((self.counts - low) / spread).astype(np.float32)
 
 
+def predicted(betas: Floats, X: Floats) -> Floats:
+    """Return what (n_cells, 1 + n_modulators) betas say of an (n_cells, n_modulators) design."""
+    prediction: Floats = betas[:, 0] + np.einsum("ij,ij->i", betas[:, 1:], X)
+    return prediction
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Cluster:
     """The cells of one cluster in one section, and the linear model that they have.

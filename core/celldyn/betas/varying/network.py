@@ -12,7 +12,7 @@ from celldyn.betas.inputs import Floats, Ints
 from celldyn.betas.results import Tensors
 from celldyn.betas.seed_model import r_squared
 from celldyn.betas.varying.building import network_from
-from celldyn.betas.varying.cluster import Cluster, Surroundings, Varied
+from celldyn.betas.varying.cluster import Cluster, Surroundings, Varied, predicted
 from celldyn.betas.varying.course import course_job
 from celldyn.betas.varying.evaluation import betas_by_parts
 from celldyn.betas.varying.learning import Lessons
@@ -91,7 +91,7 @@ def vary_stack_job(clusters: Sequence[Cluster], config: ModelConfig) -> Job[list
     for g, cluster in enumerate(clusters):
         state = {**trained.states[g], "low": first.around.low, "high": first.around.high}
         values = yield from _betas_job(state, course.lessons, course.config, len(first.y))
-        r2 = r_squared(cluster.y, _predicted(values, cluster.X))
+        r2 = r_squared(cluster.y, predicted(values, cluster.X))
         heldout = _heldout_r2(trials, g, cluster.y)
         found.append(Varied(values, r2, heldout, trained.losses[g], state))
     return found
@@ -147,14 +147,9 @@ def _betas_job(state: Tensors, lessons: Lessons, config: ModelConfig, n_cells: i
     return values
 
 
-def _predicted(betas: Floats, X: Floats) -> Floats:
-    prediction: Floats = betas[:, 0] + np.einsum("ij,ij->i", betas[:, 1:], X)
-    return prediction
-
-
 def _heldout_r2(trials: list[Trial], gene: int, y: Floats) -> float:
     if not trials:
         return float("nan")
     cells = np.concatenate([trial.cells for trial in trials])
-    predicted = np.concatenate([trial.predicted[gene] for trial in trials])
-    return r_squared(y[cells], predicted)
+    found = np.concatenate([trial.predicted[gene] for trial in trials])
+    return r_squared(y[cells], found)

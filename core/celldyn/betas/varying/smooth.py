@@ -19,7 +19,7 @@ from celldyn.betas.inputs import Floats, Ints
 from celldyn.betas.results import Tensors
 from celldyn.betas.seed_model import r_squared
 from celldyn.betas.varying.basis import Basis
-from celldyn.betas.varying.cluster import Cluster, Surroundings, Varied
+from celldyn.betas.varying.cluster import Cluster, Surroundings, Varied, predicted
 from celldyn.betas.varying.gates import N_GROUPS, Carriers, Layout, gated, together
 from celldyn.jobs import Job, Progress, scaled
 
@@ -170,7 +170,7 @@ def _errors(each: Carriers, weights: Floats, fold: int) -> tuple[float, float]:
     rows = each.cluster.folds[fold]
     X, y = each.cluster.X[rows], each.cluster.y[rows]
     intercept, coef = each.cluster.seed.fold_linear[fold]
-    ours = y - _predicted(each.betas(weights, fold, rows), X)
+    ours = y - predicted(each.betas(weights, fold, rows), X)
     theirs = y - intercept - X @ coef
     return float(ours @ ours), float(theirs @ theirs)
 
@@ -192,10 +192,5 @@ def _varied(each: Carriers, weights: Floats, errors: Floats) -> Varied:
         "linear": np.concatenate(([cluster.seed.intercept], cluster.seed.coef)),
         "spread": np.array([each.spread]),
     }
-    r2 = r_squared(cluster.y, _predicted(betas, cluster.X))
+    r2 = r_squared(cluster.y, predicted(betas, cluster.X))
     return Varied(betas, r2, heldout, (), state)
-
-
-def _predicted(betas: Floats, X: Floats) -> Floats:
-    prediction: Floats = betas[:, 0] + np.einsum("ij,ij->i", betas[:, 1:], X)
-    return prediction
