@@ -21,6 +21,9 @@ class KeysConfig(Config):
     batch_key: str | None = param(
         None, "One batch for ambient RNA, dispersion and library size; else name a key for each."
     )
+    one_batch: bool = param(
+        False, "Whether all cells are one batch, so that no key is needed.", advanced=True
+    )
     ambient_covariate_keys: list[str] = param(
         [], "Where ambient RNA is shared: the well or the embryo; backgrounds of several keys add."
     )
@@ -121,12 +124,8 @@ class ModelConfig(Config):
     regularise_background: bool = param(
         False, "Whether the background has its Gamma prior.", advanced=True
     )
-    additive_bg_prior_alpha: float = param(
-        1.0, "Shape of that prior.", gt=0, advanced=True
-    )
-    additive_bg_prior_beta: float = param(
-        100.0, "Rate of that prior.", gt=0, advanced=True
-    )
+    additive_bg_prior_alpha: float = param(1.0, "Shape of that prior.", gt=0, advanced=True)
+    additive_bg_prior_beta: float = param(100.0, "Rate of that prior.", gt=0, advanced=True)
 
     use_feature_scaling: bool | None = param(
         None, "Whether genes are scaled by key; none: not in rna beside other modalities.",
@@ -142,9 +141,7 @@ class ModelConfig(Config):
         "product", "How factors of several keys combine.", advanced=True
     )
 
-    regularise_dispersion: bool = param(
-        True, "Whether overdispersion is held small by its prior."
-    )
+    regularise_dispersion: bool = param(True, "Whether overdispersion is held small by its prior.")
     dispersion_init: Literal["prior", "data"] | None = param(
         None, "Inverse dispersion starts at its prior, or at moments of the data.", advanced=True
     )
@@ -183,6 +180,62 @@ class ModelConfig(Config):
     per_modality: dict[str, dict[str, Any]] = param(
         {}, "Parameters that differ by modality: {modality: {parameter: value}}.", advanced=True
     )
+
+    @model_validator(mode="after")
+    def _modalities_have_parameters(self) -> Self:
+        for values in self.per_modality.values():
+            if unknown := sorted(set(values) - set(ModelConfig.model_fields)):
+                raise ValueError(
+                    f"per_modality names {unknown[0]}, which is not a parameter of the model"
+                )
+        return self
+
+    def resolved(self, modality: str, *, alone: bool) -> ModelConfig:
+        """Return the parameters of one modality, with those of the preset where none are given.
+
+        Parameters
+        ----------
+        modality
+            Its name.
+        alone
+            Whether it is the only one; then it has both background and scaling.
+        """
+        fields = ModelConfig.model_fields
+        values = {name: getattr(self, name) for name in fields} | self.per_modality.get(
+            modality, {}
+        )
+        known = {
+            **PRESETS[values["preset"]],
+            "use_additive_background": alone or modality == "rna",
+            "use_feature_scaling": alone or modality == "atac",
+        }
+        absent = {
+            name: known[name] for name, value in values.items() if value is None and name in known
+        }
+        return ModelConfig(**{**values, **absent, "per_modality": {}})
+
+
+PRESETS: dict[Preset, dict[str, Any]] = {
+    "recommended": {
+        "library_centring": True,
+        "residual_library_encoder": True,
+        "background_init": "estimated",
+        "hold_background": True,
+        "dispersion_init": "data",
+        "init_decoder_bias": "mean",
+        "decoder_weight_l2": 0.1,
+    },
+    "seed": {
+        "library_centring": False,
+        "residual_library_encoder": False,
+        "background_init": "prior",
+        "hold_background": False,
+        "dispersion_init": "prior",
+        "init_decoder_bias": "mean",
+        "decoder_weight_l2": 0.0,
+    },
+}
+"""What a preset gives where a parameter is None (specs/vae.md, Decisions 2 and 12)."""
 
 
 class TrainConfig(Config):

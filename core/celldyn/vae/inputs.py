@@ -186,6 +186,8 @@ class Batch:
         (B, n_continuous) float32; None without.
     log_size_factor
         (B,) float32; None without.
+    log_totals
+        Per modality (B,) float32 log of each cell's sum of counts, at least 0; None: not known.
     """
 
     counts: tuple[CountRows | Tensor, ...]
@@ -199,6 +201,7 @@ class Batch:
     batch: Tensor
     continuous: Tensor | None = None
     log_size_factor: Tensor | None = None
+    log_totals: tuple[Tensor, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.dispersion)

@@ -1,0 +1,177 @@
+"""What is learned per feature: inverse dispersion, background, scaling; and their priors.
+
+Equations: specs/vae.md A.2 and A.5 with Decisions 3, 4, 6 and 7; seed 003, "Generative model".
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from celldyn.vae.draws import Draws
+from celldyn.vae.spec import ModalitySpec, Sizes
+
+SCALING_UNIT = 0.7
+"""softplus(γ) / 0.7 is near 1 at γ = 0."""
+
+_HALF_LOG_2PI_E = 0.5 * math.log(2 * math.pi * math.e)
+
+
+class Features(nn.Module):
+    """Tables of one modality, a row for each group and a column for each of G features.
+
+    Parameters
+    ----------
+    spec
+        The modality.
+    sizes
+        Groups of each purpose.
+
+    Attributes
+    ----------
+    log_theta_mean, log_theta_log_sd
+        (n_dispersion, G) of q(log θ); the latter is not learned without regularisation.
+    rate_raw
+        (n_dispersion,) λ = softplus of it.
+    log_background
+        (n_ambient, G) β, or None.
+    scaling_raw
+        (n_scaling or 1, G) γ, or None.
+    hold_target, hold_precision
+        (n_ambient,) log of the sum of background over features that each group is held near, and
+        how firmly, in nats a cell; 0 where it is free.
+    """
+
+    hold_target: Tensor
+    hold_precision: Tensor
+
+    def __init__(self, spec: ModalitySpec, sizes: Sizes) -> None:
+        super().__init__()
+        self.config, n = spec.config, spec.n_features
+        groups = sizes.dispersion if self.config.dispersion == "gene-batch" else 1
+        self.log_theta_mean = nn.Parameter(torch.zeros(groups, n))
+        self.log_theta_log_sd = nn.Parameter(torch.full((groups, n), math.log(0.1)))
+        self.rate_raw = nn.Parameter(torch.full((groups,), _inverse_softplus(3.0)))
+        self.log_background: nn.Parameter | None = None
+        self.scaling_raw: nn.Parameter | None = None
+        if self.config.use_additive_background and sizes.ambient:
+            self.log_background = nn.Parameter(torch.zeros(sizes.ambient, n))
+        if self.config.use_feature_scaling:
+            self.scaling_raw = nn.Parameter(torch.zeros(max(sizes.scaling, 1), n))
+        self.register_buffer("hold_target", torch.zeros(sizes.ambient))
+        self.register_buffer("hold_precision", torch.zeros(sizes.ambient))
+
+    @property
+    def rate(self) -> Tensor:
+        """(n_dispersion,) λ."""
+        return F.softplus(self.rate_raw)
+
+    # --- tables for a minibatch ---------------------------------------------------------------
+
+    def theta(self, groups: Tensor, draws: Draws, name: str) -> tuple[Tensor, Tensor]:
+        """Return a table of θ and the row of each cell in it; the median outside of training."""
+        if len(self.log_theta_mean) == 1:
+            groups = torch.zeros_like(groups)
+        sampled = self.config.regularise_dispersion and draws.samples_theta
+        if not sampled:
+            return torch.exp(self.log_theta_mean), groups
+        if self.config.theta_noise == "cell":
+            mean, sd = self.log_theta_mean[groups], torch.exp(self.log_theta_log_sd)[groups]
+            table = torch.exp(mean + sd * draws.normal(name, mean))
+            return table, torch.arange(len(groups), device=groups.device)
+        noise = draws.normal(name, self.log_theta_mean)
+        return torch.exp(self.log_theta_mean + torch.exp(self.log_theta_log_sd) * noise), groups
+
+    def background(self, codes: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Return a table of s, summed over keys, and the row of each cell in it."""
+        if self.log_background is None:
+            return None, codes[:, 0] if codes.shape[1] else codes.new_zeros(len(codes))
+        chosen, rows = _used(codes, len(self.log_background))
+        if chosen is None:
+            return torch.exp(self.log_background), rows
+        return torch.exp(self.log_background[chosen]).sum(dim=1), rows
+
+    def scaling(self, codes: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Return a table of y, combined over keys, and the row of each cell in it."""
+        if self.scaling_raw is None:
+            return None, codes.new_zeros(len(codes))
+        if not codes.shape[1]:
+            return self._factor(self.scaling_raw), codes.new_zeros(len(codes))
+        chosen, rows = _used(codes, len(self.scaling_raw))
+        if chosen is None:
+            return self._factor(self.scaling_raw), rows
+        factors = self._factor(self.scaling_raw[chosen])
+        if self.config.feature_scaling_combination == "product":
+            return factors.prod(dim=1), rows
+        return factors.sum(dim=1), rows
+
+    @staticmethod
+    def _factor(raw: Tensor) -> Tensor:
+        return F.softplus(raw) / SCALING_UNIT
+
+    # --- priors -------------------------------------------------------------------------------
+
+    def global_terms(self) -> dict[str, Tensor]:
+        """Return the terms that stand once for the whole data set, in nats."""
+        terms: dict[str, Tensor] = {}
+        config = self.config
+        if config.regularise_dispersion:
+            terms["dispersion_kl"] = self._dispersion_kl()
+            alpha = config.dispersion_hyper_prior_alpha
+            beta = alpha * config.dispersion_hyper_prior_mean
+            terms["dispersion_hyperprior"] = -_log_gamma(self.rate, alpha, beta).sum()
+        if self.log_background is not None and config.regularise_background:
+            alpha, beta = config.additive_bg_prior_alpha, config.additive_bg_prior_beta
+            s = torch.exp(self.log_background)
+            terms["background_prior"] = -_log_gamma(s, alpha, beta).sum()
+        if self.scaling_raw is not None:
+            alpha, beta = config.feature_scaling_prior_alpha, config.feature_scaling_prior_beta
+            y = self._factor(self.scaling_raw)
+            terms["scaling_prior"] = -_log_gamma(y, alpha, beta).sum()
+        return terms
+
+    def _dispersion_kl(self) -> Tensor:
+        """Return KL[q(log θ) ‖ prior], summed.
+
+        The prior is Exp(λ) on u = θ^∓½; with q(log θ) = N(m, σ²), E[u] = exp(∓m/2 + σ²/8). The
+        change of variables adds log|du/d log θ| = log(u/2).
+        """
+        m, log_sd = self.log_theta_mean, self.log_theta_log_sd
+        sign = -0.5 if self.config.dispersion_prior_direction == "inverse_sqrt" else 0.5
+        u = torch.exp(sign * m + torch.exp(2 * log_sd) / 8)
+        rate = self.rate[:, None]
+        log_prior = torch.log(rate) - rate * u
+        if self.config.dispersion_jacobian:
+            log_prior = log_prior + sign * m - math.log(2)
+        return -(log_sd + _HALF_LOG_2PI_E).sum() - log_prior.sum()
+
+    def hold_term(self) -> Tensor | None:
+        """Return what it costs, in nats a cell, that groups' background left its estimate."""
+        if self.log_background is None or not self.config.hold_background:
+            return None
+        away = torch.logsumexp(self.log_background, dim=1) - self.hold_target
+        return 0.5 * (self.hold_precision * away.square()).sum()
+
+
+def _used(codes: Tensor, n_rows: int) -> tuple[Tensor | None, Tensor]:
+    """Return the combinations of rows that occur, (n, n_keys), and which of them each cell has.
+
+    None stands for the whole table: one key of no more categories than there are cells.
+    """
+    if codes.shape[1] == 1 and n_rows <= len(codes):
+        return None, codes[:, 0]
+    chosen, rows = torch.unique(codes, dim=0, return_inverse=True)
+    return chosen, rows
+
+
+def _log_gamma(x: Tensor, shape: float, rate: float) -> Tensor:
+    """Return log Gamma(x; shape, rate)."""
+    constant = shape * math.log(rate) - math.lgamma(shape)
+    return constant + (shape - 1) * torch.log(x) - rate * x
+
+
+def _inverse_softplus(y: float) -> float:
+    return y + math.log(-math.expm1(-y))
