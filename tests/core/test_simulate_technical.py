@@ -1,17 +1,24 @@
 """Technical noise: the law of every factor, and what each step does to the molecules."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import sparse, stats
 
-from celldyn.errors import DataError
+from celldyn import keys
+from celldyn.errors import ConfigError, DataError
 from celldyn.jobs import run
+from celldyn.simulate import SimulationConfig, score
+from celldyn.simulate.estimate import estimate
 from celldyn.simulate.inversion import quantile
 from celldyn.simulate.measure.diffusion import REACH_SD, spill_job
 from celldyn.simulate.measure.effects import mean_effects
 from celldyn.simulate.measure.means import strata_block, with_effects
+from celldyn.simulate.measure.soup import soup_job
 from celldyn.simulate.measure.technical import detection, technical_job
 from celldyn.simulate.measure.thinning import binomial_quantile, split_ambient_job
+from celldyn.simulate.simulator import simulate_job
 from celldyn.simulate.specs import TechnicalSpec
 from celldyn.simulate.streams import uniforms
 
@@ -186,6 +193,92 @@ def test_counts_with_ambient_have_its_mean_and_split_by_its_share():
     got = np.asarray(ambient.sum(axis=0)).ravel()
     assert got[0] == total[0]
     assert (np.abs(got - total * share) <= 4 * np.sqrt(total * share * (1 - share)) + 1e-9).all()
+
+
+def test_soup_has_the_share_and_the_proportions_of_its_batch(monkeypatch):
+    rng = np.random.default_rng(0)
+    mu, of, scale = rng.random((3, 6)) + 0.1, rng.integers(0, 3, 90), rng.random(90) + 0.5
+    native = strata_block(mu, np.ones((3, 6)), of, scale)
+    shares = [0.0, 0.25]
+    bare = effects_of(90, 6, 2, batch_by="section", library_cv=0.5, ambient_share=shares)
+    assert not bare.has_ambient
+    effects = run(soup_job(native, bare), bar=False)
+    means, _ = with_effects(native, replace(effects, y=np.ones_like(effects.y)))(slice(0, 90))
+    own = effects.library[:, None] * native(slice(0, 90))[0]
+    for b, share in enumerate(shares):
+        here = effects.batch == b
+        total, spilled = means[here].sum(axis=0), (means - own)[here].sum(axis=0)
+        np.testing.assert_allclose(spilled, share * total, atol=1e-12)
+        np.testing.assert_allclose(
+            effects.ambient[b] / max(effects.ambient[b].sum(), 1e-300),
+            own[here].sum(axis=0) / own[here].sum() * (share > 0),
+            atol=1e-12,
+        )
+    monkeypatch.setattr("celldyn.simulate.measure.soup._VALUES", 6 * 7)
+    blocks = run(soup_job(native, bare, threads=2), bar=False)
+    np.testing.assert_allclose(blocks.ambient, effects.ambient, rtol=1e-13)
+
+
+def spilled(**technical):
+    config = SimulationConfig(
+        n_cells=600, n_celltype=3, n_genes=60, marker_mu=4.0, seed=2,
+        extra_genes=[{"name": "Tf1"}],
+        targets=[{"gene": "Myc", "regulators": {"Tf1": 0.5}}], technical=technical or None,
+    )  # fmt: skip
+    return config, run(simulate_job(config), bar=False).adata
+
+
+def test_counts_have_the_ambient_share_of_their_batch():
+    shares = [0.05, 0.3]
+    config, adata = spilled(batch_by="random", n_batches=2, ambient_share=shares, theta_rate=1.0)
+    truth = adata.uns["truth"]["technical"]
+    assert truth["ambient_share"].tolist() == shares
+    ambient = adata.layers[keys.TRUTH_AMBIENT()]
+    for b, share in enumerate(shares):
+        here = (adata.obs["batch"].cat.codes == b).to_numpy()
+        assert ambient[here].sum() / adata.X[here].sum() == pytest.approx(share, abs=0.015)
+    assert estimate(config).n_molecules == pytest.approx(adata.X.sum(), rel=0.05)
+    again = spilled(batch_by="random", n_batches=2, ambient_share=shares, theta_rate=1.0)[1]
+    assert same(again.X, adata.X)
+
+
+def test_soup_leaves_what_regulates_untouched():
+    plain, soup = spilled()[1], spilled(ambient_share=[0.4])[1]
+    for adata in (plain, soup):
+        assert "Myc" in adata.uns["truth"]["betas"]
+    np.testing.assert_array_equal(
+        plain.uns["truth"]["betas"]["Myc"]["values"], soup.uns["truth"]["betas"]["Myc"]["values"]
+    )
+    native = soup.X - soup.layers[keys.TRUTH_AMBIENT()]
+    assert native.sum() == pytest.approx(plain.X.sum(), rel=0.03)
+
+
+def test_a_recovered_background_and_dispersion_are_scored():
+    adata = spilled(batch_by="random", n_batches=2, ambient_share=[0.1, 0.2], theta_rate=1.0)[1]
+    technical = adata.uns["truth"]["technical"]
+    code = adata.obs["batch"].cat.codes.to_numpy()
+    adata.obs["vae_background_share"] = technical["ambient_share"][code] + 0.01 * (code == 1)
+    adata.varm["vae_dispersion"] = 1.2 * np.column_stack([technical["theta"]] * 2)
+    table = score(adata, "vae").set_index(["what", "metric"])["value"]
+    assert table["vae_background_share", "largest error"] == pytest.approx(0.01)
+    assert table["vae_background_share of batch_1", "estimate less truth"] == pytest.approx(0.01)
+    assert table["vae_background_share", "rank correlation"] == pytest.approx(1.0)
+    assert table["vae_dispersion", "median over truth"] == pytest.approx(1.2)
+    assert table["vae_dispersion", "rank correlation"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("technical", "message"),
+    [
+        ({"ambient_share": [0.1, 0.2]}, "one per batch: 1"),
+        ({"ambient_share": [1.0]}, "between 0 and 0.95"),
+        ({"ambient_share": [0.1], "ambient_rate": 1.0}, "not both"),
+        ({"batch_by": "section", "ambient_share": [0.1, 0.2]}, "n_sections = 1"),
+    ],
+)
+def test_shares_that_fit_no_batch_are_refused(technical, message):
+    with pytest.raises(ConfigError, match=message):
+        SimulationConfig(n_cells=10, n_celltype=2, n_genes=10, technical=technical)
 
 
 def test_with_all_steps_off_the_counts_stay_untouched():

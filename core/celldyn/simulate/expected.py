@@ -79,7 +79,7 @@ def expected_table(config: SimulationConfig) -> Expected:
         table = _beside(table, (mean, theta, weight))
     mean, theta, weight = table
     if config.technical is not None:
-        mean, theta = _measured(config.technical, mean, theta)
+        mean, theta = _measured(config.technical, mean, theta, shares)
     return Expected(mean, theta, weight, shares, n_genes)
 
 
@@ -203,8 +203,13 @@ def _of_table(config: SimulationConfig, table: Floats) -> dict[str, Floats]:
     return {name: np.full(len(table), table.mean()) for name in rows}  # a gene of many thousands
 
 
-def _measured(technical: TechnicalSpec, mean: Floats, theta: Floats) -> tuple[Floats, Floats]:
+def _measured(
+    technical: TechnicalSpec, mean: Floats, theta: Floats, shares: Floats
+) -> tuple[Floats, Floats]:
     """Return what is left of the means after technical noise; diffusion and swaps keep them."""
+    if technical.ambient_share is not None:
+        share = np.array(technical.ambient_share)
+        mean = mean + (share / (1.0 - share)).mean() * (shares @ mean)
     if technical.ambient_rate is not None:
         mean = mean + technical.ambient_shape / technical.ambient_rate
     mean = mean * technical.detection

@@ -18,6 +18,7 @@ from celldyn.simulate.assembly import cell_names, states_job
 from celldyn.simulate.groups import GeneGroup, table_group
 from celldyn.simulate.measure.effects import MeanEffects, mean_effects
 from celldyn.simulate.measure.means import MeanBlock
+from celldyn.simulate.measure.soup import soup_job
 from celldyn.simulate.measure.technical import technical_job
 from celldyn.simulate.measure.thinning import split_ambient_job
 from celldyn.simulate.named import NamedGenes, named_genes_job
@@ -137,14 +138,17 @@ def expression_job(
 
         dynamics = yield from _moved_job(config, cells, dynamics, perturbation, threads)
         groups.append(dynamic_group(dynamics, cells))
-    parts: list[sparse.csr_matrix] = []
-    for group in groups:
-        own = _of_genes(effects, names, group.names)
-        parts.append((yield from group.draw_job(config.seed, ids, own, threads)))
-    named = yield from _named_job(config, cells, groups, parts, effects, perturbation)
     blocks = [group.native for group in groups]
+    parts: list[sparse.csr_matrix] = []
+    if effects is None:  # what regulates is then what is measured: it has to be drawn first
+        parts = yield from _drawn_job(config, ids, groups, names, None, threads)
+    named = yield from _named_job(config, cells, groups, parts, effects, perturbation)
     if named.names:
         blocks.append(named.block)
+    if effects is not None:
+        effects = yield from soup_job(joined(blocks), effects, threads=threads)
+        parts = yield from _drawn_job(config, ids, groups, names, effects, threads)
+    if named.names:
         parts.append((yield from _observed_job(config, ids, named, names, effects, threads)))
     yield Progress("joining")
     counts = parts[0] if len(parts) == 1 else sparse.hstack(parts, format="csr")
@@ -161,6 +165,21 @@ def expression_job(
             joined(blocks), (len(ids), len(names)), threads=threads
         )
     return (yield from _technical_job(made, config, cells, joined(blocks), threads))
+
+
+def _drawn_job(
+    config: SimulationConfig,
+    ids: NDArray[np.integer],
+    groups: Sequence[GeneGroup],
+    names: Sequence[str],
+    effects: MeanEffects | None,
+    threads: int | None,
+) -> Job[list[sparse.csr_matrix]]:
+    parts: list[sparse.csr_matrix] = []
+    for group in groups:
+        own = _of_genes(effects, names, group.names)
+        parts.append((yield from group.draw_job(config.seed, ids, own, threads)))
+    return parts
 
 
 def _moved_job(
@@ -183,6 +202,7 @@ def has_mean_effects(spec: TechnicalSpec | None) -> bool:
         or spec.library_cv > 0
         or spec.library_batch_sd > 0
         or spec.ambient_rate is not None
+        or spec.ambient_share is not None
         or spec.theta_rate is not None
     )
 

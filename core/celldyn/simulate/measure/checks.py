@@ -34,6 +34,7 @@ def check_measurement(config: SimulationConfig) -> None:
     _platforms(config, genes)
     if config.segmentation is not None:
         _segmentation(config.segmentation)
+    _ambient_share(config)
 
 
 def _leakage(config: SimulationConfig) -> None:
@@ -67,6 +68,17 @@ def _segmentation(spec: SegmentationSpec) -> None:
     if sum(rates) > 1 + 1e-9:
         raise ValueError(
             f"segmentation: merge_rate + split_rate + miss_rate = {sum(rates):g} must be at most 1"
+        )
+
+
+def _ambient_share(config: SimulationConfig) -> None:
+    spec = config.technical
+    if spec is None or spec.ambient_share is None or spec.batch_by != "section":
+        return
+    if len(spec.ambient_share) != config.n_sections:
+        raise ValueError(
+            f"technical: ambient_share has {len(spec.ambient_share)} numbers; it must have "
+            f"n_sections = {config.n_sections}"
         )
 
 

@@ -38,6 +38,8 @@ class MeanEffects:
         (n,) library sizes l, of expectation 1.
     theta
         (G,) inverse dispersion in place of the gene table's; None keeps that.
+    ambient_share
+        (B,) expected share of each batch's counts that is ambient; None where it was not given.
     """
 
     batch: NDArray[np.int32]
@@ -46,6 +48,7 @@ class MeanEffects:
     ambient: Floats
     library: Floats
     theta: Floats | None
+    ambient_share: Floats | None = None
 
     @property
     def has_ambient(self) -> bool:
@@ -53,7 +56,10 @@ class MeanEffects:
         return bool(self.ambient.any())
 
     def truth(self) -> dict[str, Any]:
-        """Return every factor under its name, for uns["truth"]; theta only if it was drawn."""
+        """Return every factor under its name, for uns["truth"].
+
+        theta is there only if it was drawn, and ambient_share only if it was given.
+        """
         factors: dict[str, Any] = {
             "batch": self.batch,
             "batch_names": np.array(self.batch_names),
@@ -61,7 +67,10 @@ class MeanEffects:
             "ambient": self.ambient,
             "library": self.library,
         }
-        return factors if self.theta is None else {**factors, "theta": self.theta}
+        for name in ("theta", "ambient_share"):
+            if getattr(self, name) is not None:
+                factors[name] = getattr(self, name)
+        return factors
 
 
 def mean_effects(
@@ -81,7 +90,8 @@ def mean_effects(
     spec
         What is on. l is lognormal: the cells' spread `library_cv` times the batch's factor of
         log sd `library_batch_sd`, both of mean 1. y ~ Gamma(batch_shape, batch_shape), s ~
-        Gamma(ambient_shape, ambient_rate), 1 / √theta ~ Exp(theta_rate).
+        Gamma(ambient_shape, ambient_rate), 1 / √theta ~ Exp(theta_rate). With `ambient_share` the
+        ambient is still 0 here: it follows from the cells, see `celldyn.simulate.measure.soup`.
     gene_names
         (G,) names.
     section_codes
@@ -114,7 +124,8 @@ def mean_effects(
     if spec.ambient_rate is not None:
         ambient = _gammas(spec.ambient_shape, spec.ambient_rate, uniform("ambient"))
     library = _libraries(spec, batch, rows[:, 0], cells, seed)
-    return MeanEffects(batch, tuple(names), y, ambient, library, _theta(spec, genes, seed))
+    share = None if spec.ambient_share is None else np.array(spec.ambient_share, dtype=np.float64)
+    return MeanEffects(batch, tuple(names), y, ambient, library, _theta(spec, genes, seed), share)
 
 
 def _batches(

@@ -31,6 +31,8 @@ def score_vae(
     ambient: str = "ambient",
     theta: str = "theta",
     library: str = "library",
+    background_share: str = "vae_background_share",
+    dispersion: str = "vae_dispersion",
 ) -> Iterator[Row]:
     """Compare what is there of a variational autoencoder with the truth.
 
@@ -48,11 +50,17 @@ def score_vae(
         Columns of var: ambient profile and inverse dispersion.
     library
         Column of obs: library size.
+    background_share
+        Column of obs: share of each cell's expected counts that is ambient.
+    dispersion
+        Key of varm, (n_vars, n_groups) inverse dispersion.
 
     Yields
     ------
     (what, metric, value). In the latent space, over the 15 nearest neighbours: the share of the
-    own cell type, and the entropy of the batches over that of a perfect mixture.
+    own cell type, and the entropy of the batches over that of a perfect mixture. Of the ambient
+    the share of each batch's counts beside the true one; of the inverse dispersion, as a mean over
+    groups in logs, the rank correlation over genes and the median of estimate over truth.
     """
     technical = truth.get("technical", {})
     found = False
@@ -74,6 +82,14 @@ def score_vae(
             estimate = np.asarray(table[column], dtype=np.float64)
             yield column, "rank correlation", metrics.spearman(true, estimate)
             yield column, "correlation of logs", metrics.pearson(_log(true), _log(estimate))
+            if column == theta:
+                yield column, "median over truth", _median_ratio(true, estimate)
+    if dispersion in adata.varm and "theta" in technical:
+        found = True
+        yield from _dispersion(adata, dispersion, technical["theta"])
+    if background_share in adata.obs:
+        found = True
+        yield from _background(adata, background_share, technical)
     if not found:
         raise MissingKeyError(
             "there is nothing of a variational autoencoder on this data set",
@@ -93,6 +109,47 @@ def _neighbours(adata: AnnData, latent: str) -> Iterator[Row]:
         codes = adata.obs["batch"].astype("category").cat.codes.to_numpy()
         shares = np.stack([(codes[near] == b).mean(axis=1) for b in np.unique(codes)], axis=1)
         yield latent, "mixing of batches", float(_entropy(shares).mean() / _whole(codes))
+
+
+def _dispersion(adata: AnnData, key: str, theta: Any) -> Iterator[Row]:  # noqa: ANN401
+    groups = np.asarray(adata.varm[key], dtype=np.float64).reshape(adata.n_vars, -1)
+    true, estimate = np.ravel(np.asarray(theta, np.float64)), np.exp(_log(groups).mean(axis=1))
+    yield key, "rank correlation", metrics.spearman(true, estimate)
+    yield key, "correlation of logs", metrics.pearson(_log(true), _log(estimate))
+    yield key, "median over truth", _median_ratio(true, estimate)
+
+
+def _median_ratio(true: Floats, estimate: Floats) -> float:
+    return float(np.exp(np.median(_log(estimate) - _log(true))))
+
+
+def _background(adata: AnnData, column: str, technical: dict[str, Any]) -> Iterator[Row]:
+    """Compare the share of each batch's counts that is ambient: in order, and how far off."""
+    totals = np.asarray(adata.X.sum(axis=1), dtype=np.float64).ravel()
+    names, codes = np.array(["all"]), np.zeros(adata.n_obs, dtype=np.intp)
+    if "batch" in adata.obs:
+        batch = adata.obs["batch"].astype("category").cat
+        names, codes = batch.categories.to_numpy(), batch.codes.to_numpy()
+
+    def share(molecules: Floats) -> Floats:
+        sums: Floats = np.bincount(codes, molecules, len(names)) / np.bincount(
+            codes, totals, len(names)
+        )
+        return sums
+
+    estimate = share(np.asarray(adata.obs[column], dtype=np.float64) * totals)
+    if "ambient_share" in technical:
+        true = np.ravel(np.asarray(technical["ambient_share"], dtype=np.float64))
+    elif keys.TRUTH_AMBIENT() in adata.layers:
+        molecules = adata.layers[keys.TRUTH_AMBIENT()].sum(axis=1)
+        true = share(np.asarray(molecules, dtype=np.float64).ravel())
+    else:
+        true = np.zeros(len(names))
+    for name, ours, theirs in zip(names, estimate, true, strict=True):
+        yield f"{column} of {name}", "estimate less truth", float(ours - theirs)
+    yield column, "largest error", float(np.abs(estimate - true).max())
+    if len(names) > 1:
+        yield column, "rank correlation", metrics.spearman(true, estimate)
 
 
 def _native(adata: AnnData, layer: str) -> Iterator[Row]:

@@ -8,6 +8,9 @@ from pydantic import model_validator
 
 from celldyn.config import Config, param
 
+_MOST_AMBIENT = 0.95
+"""Share of the counts beyond which hardly any would be native."""
+
 
 class TechnicalSpec(Config):
     """Technical noise; all of it off by default.
@@ -15,6 +18,9 @@ class TechnicalSpec(Config):
     The mean of cell n and gene g in group t (a section or a random batch) is
     l_n (rho_ng + s_tg) y_tg: library size, native expression, ambient, gene-wise batch factor.
     Detection, dropout, diffusion and swaps then act on the molecules that this mean gives.
+
+    The ambient s is drawn per gene (`ambient_rate`), or it is what the batch's own cells spill
+    (`ambient_share`): proportional to their mean native expression, as in a soup of burst cells.
     """
 
     batch_by: Literal["none", "section", "random"] = param(
@@ -31,6 +37,9 @@ class TechnicalSpec(Config):
     )
     ambient_rate: float | None = param(
         None, "Rate of the ambient; None for no ambient", gt=0, le=1e9
+    )
+    ambient_share: list[float] | None = param(
+        None, "Per batch, the share of its counts that is ambient, in proportions of all its cells"
     )
     theta_rate: float | None = param(
         None, "theta per gene with 1/√theta ~ Exp(rate); None keeps the gene table's", gt=0, le=1e6
@@ -49,6 +58,24 @@ class TechnicalSpec(Config):
         0.0, "Share of the molecules that is decoded as another gene", ge=0, lt=1
     )
     keep_steps: bool = param(False, "Whether the counts after every step are kept as layers")
+
+    @model_validator(mode="after")
+    def _one_ambient(self) -> Self:
+        shares = self.ambient_share
+        if shares is None:
+            return self
+        if self.ambient_rate is not None:
+            raise ValueError("give ambient_rate or ambient_share, not both")
+        if not all(0 <= share <= _MOST_AMBIENT for share in shares):
+            raise ValueError(
+                f"ambient_share must be between 0 and {_MOST_AMBIENT} (given: {shares})"
+            )
+        wanted = {"none": 1, "random": self.n_batches}.get(self.batch_by, len(shares))
+        if len(shares) != wanted:
+            raise ValueError(
+                f"ambient_share has {len(shares)} numbers; it must have one per batch: {wanted}"
+            )
+        return self
 
 
 class PlatformSpec(Config):
