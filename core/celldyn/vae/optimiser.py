@@ -1,0 +1,87 @@
+"""What moves the parameters: Adam, with a step of its own for what is per feature."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from celldyn.devices import spare_threads
+from celldyn.errors import ConfigError
+from celldyn.vae.config import TrainConfig
+from celldyn.vae.module import VAEModule
+
+FEATURE_LR_RATIO = 10.0
+"""Per-feature parameters move so much faster than networks: Adam moves log θ by at most one
+step at a time, and the networks' step would take thousands of them (specs/vae.md B.5.2)."""
+
+FEATURE_EPS = 1e-8
+"""Adam's ε there: gradients of single features are small, and a large ε would still them."""
+
+MOST_THREADS = 4
+"""Matrices of a minibatch are too small for more."""
+
+
+def adam(module: VAEModule, config: TrainConfig) -> torch.optim.Adam:
+    """Return the optimiser of all parameters that learn.
+
+    Raises
+    ------
+    ConfigError
+        If a step is given for a modality that is not there.
+    """
+    factors = dict.fromkeys(module.modalities, 1.0)
+    if strangers := sorted(set(config.modality_lr_multiplier) - set(factors)):
+        raise ConfigError(
+            f"modality_lr_multiplier names {strangers[0]!r}, which is not a modality",
+            f"use {', '.join(factors)}",
+        )
+    factors |= config.modality_lr_multiplier
+    feature_lr = config.feature_lr or FEATURE_LR_RATIO * config.lr
+    groups: list[dict[str, Any]] = []
+    for m, name in enumerate(module.modalities):
+        features, networks = [], []
+        for path, parameter in module.part(m).named_parameters():
+            is_feature = path.startswith(("features.", "library_weight"))
+            (features if is_feature else networks).append(parameter)
+        factor = factors[name]
+        groups.append(_networks(networks, factor * config.lr, config))
+        groups.append(
+            {"params": features, "lr": factor * feature_lr, "eps": FEATURE_EPS, "weight_decay": 0}
+        )
+    if shared := list(module.mixing.parameters()):
+        groups.append(_networks(shared, config.lr, config))
+    for group in groups:
+        group["params"] = [p for p in group["params"] if p.requires_grad]
+    return torch.optim.Adam([group for group in groups if group["params"]], fused=True)
+
+
+def _networks(
+    parameters: list[torch.nn.Parameter], lr: float, config: TrainConfig
+) -> dict[str, Any]:
+    return {"params": parameters, "lr": lr, "eps": config.eps, "weight_decay": config.weight_decay}
+
+
+def wants_low_precision(config: TrainConfig, device: torch.device) -> bool:
+    """Whether matrix products are to be in bfloat16 on this device."""
+    if config.precision != "auto":
+        return config.precision == "bfloat16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    if device.type != "cpu":
+        return False
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, name, bool)()) for name in names)
+
+
+@contextmanager
+def few_threads() -> Iterator[None]:
+    """Leave a core to others: threads that spin as they wait collapse where cores are busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(spare_threads(), MOST_THREADS, before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
