@@ -146,6 +146,16 @@ UMAP = Key("obsm", "X_umap", "data", "(n_obs, 2) float32 UMAP, scanpy's key")
 NORMALIZED = Key(
     "layers", "vae_normalized", "vae", "(n_obs, n_vars) native expression, no ambient"
 )
+VAE_SETUP = Key(
+    "uns", "vae_setup", "vae", "in uns['celldyn']: JSON, which columns and matrices the VAE takes"
+)
+VAE_UMAP = Key("obsm", "X_umap_vae", "vae", "(n_obs, 2) float32 UMAP of X_vae")
+VAE_DENOISED = Key(
+    "obs",
+    "vae_denoised_{gene}",
+    "vae",
+    "(n_obs,) float32 expression of a gene without ambient RNA",
+)
 
 TABLE: tuple[Key, ...] = (
     SPATIAL,
@@ -192,5 +202,8 @@ TABLE: tuple[Key, ...] = (
     LATENT,
     UMAP,
     NORMALIZED,
+    VAE_SETUP,
+    VAE_UMAP,
+    VAE_DENOISED,
 )
 """The table. A system adds its rows here, and nowhere else spells a key."""

@@ -6,9 +6,11 @@ import time
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QVBoxLayout, QWidget
+from superqt.utils import signals_blocked
 
 from celldyn.data.palette import default_colours
+from napari_celldyn.handle import MAX_HISTORY
 from napari_celldyn.widgets import theme_colours
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ EVERY_S = 0.2
 N_CURVES = 4
 """Networks that are drawn at a time: the latest."""
 
+BEST_EPOCH = "best epoch"
+"""The metric that says which epoch early stopping would take the model from."""
+
 _TRAINING, _HELD_OUT = "loss/", "held-out loss/"
 _HEIGHT = 170
 
@@ -31,18 +36,34 @@ class LossCurve(QWidget):
     """Draws "loss/<name>" and, dashed, "held-out loss/<name>" of a job; hidden without any.
 
     The plot is made when the first loss comes, so that a dock without networks loads no plotter.
+    A job that tells its "best epoch" has a line where it was reached.
+
+    Parameters
+    ----------
+    one_at_a_time
+        Whether the names are terms of one loss, whose scales differ: one is chosen and drawn.
+        Otherwise they are networks, and the latest are drawn together.
     """
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None, *, one_at_a_time: bool = False) -> None:
         super().__init__(parent)
         self.plot: pyqtgraph.PlotWidget | None = None
         self.logarithmic = QCheckBox("logarithmic")
+        self.term = QComboBox()
+        self.term.setToolTip("Which term of the loss is drawn")
+        self.term.setVisible(one_at_a_time)
+        self._one_at_a_time = one_at_a_time
+        foot = QHBoxLayout()
+        foot.addWidget(self.term)
+        foot.addWidget(self.logarithmic)
+        foot.addStretch()
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
-        self._layout.addWidget(self.logarithmic)
+        self._layout.addLayout(foot)
         self._handle: JobHandle | None = None
         self._drawn_at = 0.0
         self.logarithmic.toggled.connect(self._on_scale)
+        self.term.currentTextChanged.connect(self._draw)
         self.setVisible(False)
 
     def follow(self, handle: JobHandle) -> None:
@@ -60,6 +81,7 @@ class LossCurve(QWidget):
         self._handle, self._drawn_at = None, 0.0
         if self.plot is not None:
             self.plot.clear()
+        self._offer([])
         self.setVisible(False)
 
     def _on_progress(self, _progress: Progress) -> None:
@@ -71,7 +93,7 @@ class LossCurve(QWidget):
     def _on_finished(self, _state: object) -> None:
         self._draw()
 
-    def _draw(self) -> None:
+    def _draw(self, *_: object) -> None:
         if self._handle is None:
             return
         metrics = self._handle.metrics
@@ -80,12 +102,44 @@ class LossCurve(QWidget):
             return
         plot = self._plot()
         plot.clear()
-        latest = sorted(names, key=lambda name: metrics[_TRAINING + name][-1][0])[-N_CURVES:]
+        if self._one_at_a_time:
+            self._offer(names)
+            latest = [self.term.currentText()]
+        else:
+            latest = sorted(names, key=lambda name: metrics[_TRAINING + name][-1][0])[-N_CURVES:]
         for name, colour in zip(latest, default_colours(len(latest)), strict=True):
             self._curve(plot, metrics[_TRAINING + name], colour, name)
             if held_out := metrics.get(_HELD_OUT + name):
                 self._curve(plot, held_out, colour, f"{name}, held out", dashed=True)
+        if best := metrics.get(BEST_EPOCH):
+            self._mark(plot, int(best[-1][1]), metrics[_TRAINING + latest[0]])
         self.setVisible(True)
+
+    def _offer(self, names: list[str]) -> None:
+        """List the terms there are; the one that was chosen stays."""
+        if names == [self.term.itemText(k) for k in range(self.term.count())]:
+            return
+        held = self.term.currentText()
+        with signals_blocked(self.term):
+            self.term.clear()
+            self.term.addItems(names)
+            if held in names:
+                self.term.setCurrentText(held)
+
+    @staticmethod
+    def _mark(plot: pyqtgraph.PlotWidget, epoch: int, losses: list[tuple[float, float]]) -> None:
+        """Draw a line at an epoch, counted from 0: losses are told once in each."""
+        import pyqtgraph as pg
+
+        if epoch >= len(losses) or len(losses) >= MAX_HISTORY:  # some were dropped
+            return
+        line = pg.InfiniteLine(
+            losses[epoch][0],
+            pen=pg.mkPen(theme_colours.text(), width=1),
+            label=f"best epoch {epoch + 1}",
+            labelOpts={"position": 0.75, "color": theme_colours.text()},
+        )
+        plot.addItem(line)
 
     @staticmethod
     def _curve(

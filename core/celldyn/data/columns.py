@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _BETAS_PREFIX = keys.BETAS.name.partition("{")[0]
 _DELTA_PREFIX = keys.BETAS_DELTA.name.partition("{")[0]
+_DENOISED_PREFIX = keys.VAE_DENOISED.name.partition("{")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,9 @@ class Source:
     def label(self) -> str:
         """What a person calls it."""
         match self.slot:
+            case "obs" if self.key.startswith(_DENOISED_PREFIX):
+                gene = self.key.removeprefix(_DENOISED_PREFIX).replace("%2F", "/")
+                return f"{gene} denoised"
             case "obs":
                 return self.key
             case "X" | "layers" if self.plus:
