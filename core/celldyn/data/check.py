@@ -127,10 +127,11 @@ def require_counts(adata: AnnData, layer: str | None = None) -> None:
     for block in blocks(matrix_of(adata, layer)):
         values = block.data if hasattr(block, "indptr") else np.asarray(block).ravel()
         for start in range(0, values.size, _BLOCK):
-            _require_whole(values[start : start + _BLOCK], name)
+            require_whole(values[start : start + _BLOCK], name)
 
 
-def _require_whole(values: NDArray[Any], name: str) -> None:
+def require_whole(values: NDArray[Any], name: str) -> None:
+    """Raise DataError if a value is negative, not finite, or not a whole number."""
     if values.dtype.kind in "bu":
         return
     wrong = ~np.isfinite(values) | (values < 0) | (values != np.floor(values))

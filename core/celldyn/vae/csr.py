@@ -1,0 +1,148 @@
+"""Sparse counts: made of any matrix, checked, and some of their rows and columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celldyn.data.check import require_whole
+from celldyn.errors import DataError
+from celldyn.vae.inputs import Csr, Ints
+
+BYTES_PER_ENTRY = 8
+"""Of a Csr: an int32 column and a float32 count."""
+
+
+def checked_csr(
+    indptr: NDArray[Any],
+    indices: NDArray[Any],
+    data: NDArray[Any],
+    n_features: int,
+    name: str,
+) -> Csr:
+    """Return sparse rows as a Csr; without a copy where they are one in all but the class.
+
+    Parameters
+    ----------
+    indptr, indices, data
+        As scipy has them.
+    n_features
+        Columns.
+    name
+        What an error calls the matrix.
+
+    Raises
+    ------
+    DataError
+        If a value is no count, or the structure points outside.
+    """
+    if len(indices):
+        if indices.min() < 0 or indices.max() >= n_features:
+            raise DataError(
+                f"the sparse matrix {name} is damaged (it has columns beyond {n_features:,})",
+                "export the file again",
+            )
+        if data.dtype.kind not in "biuf":
+            raise DataError(f"{name} holds {data.dtype} instead of numbers", "write it as float32")
+        require_whole(data, name)
+    csr = Csr(
+        indptr.astype(np.int64, copy=False),
+        indices.astype(np.int32, copy=False),
+        data.astype(np.float32, copy=False),
+        n_features,
+    )
+    if _is_canonical(csr):
+        return csr
+    return _canonical(csr)
+
+
+def _is_canonical(csr: Csr) -> bool:
+    """Whether columns rise within rows and no zero is stored."""
+    if not len(csr.data):
+        return True
+    rises = csr.indices[1:] > csr.indices[:-1]
+    borders = csr.indptr[1:-1]
+    rises[borders[(borders > 0) & (borders < len(csr.data))] - 1] = True
+    return bool(rises.all()) and float(csr.data.min()) > 0
+
+
+def _canonical(csr: Csr) -> Csr:
+    from scipy.sparse import csr_matrix
+
+    parts = (csr.data.copy(), csr.indices.copy(), csr.indptr.copy())
+    matrix = csr_matrix(parts, shape=csr.shape)
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    return Csr(
+        np.asarray(matrix.indptr, np.int64),
+        np.asarray(matrix.indices, np.int32),
+        np.asarray(matrix.data, np.float32),
+        csr.n_features,
+    )
+
+
+def dense_to_csr(block: NDArray[Any], name: str) -> Csr:
+    """Return dense rows as a Csr; raises as `checked_csr` does."""
+    if block.dtype.kind not in "biuf":
+        raise DataError(f"{name} holds {block.dtype} instead of numbers", "write it as float32")
+    filled = block != 0
+    per_row = np.count_nonzero(filled, axis=1)
+    data = block[filled]
+    require_whole(data, name)
+    at = np.flatnonzero(filled)
+    at -= np.repeat(np.arange(len(block), dtype=np.int64) * block.shape[1], per_row)
+    return Csr(_pointers(per_row), at.astype(np.int32), data.astype(np.float32), block.shape[1])
+
+
+def _pointers(per_row: NDArray[Any]) -> Ints:
+    indptr = np.zeros(len(per_row) + 1, np.int64)
+    np.cumsum(per_row, out=indptr[1:])
+    return indptr
+
+
+def take_rows(csr: Csr, at: Ints) -> Csr:
+    """Return some rows, in this order; a row of -1 is empty. Consecutive rows are not copied."""
+    n = len(at)
+    if n and at[0] >= 0 and at[-1] - at[0] == n - 1 and bool((np.diff(at) == 1).all()):
+        first, last = csr.indptr[at[0]], csr.indptr[at[-1] + 1]
+        indptr = csr.indptr[at[0] : at[-1] + 2] - first
+        return Csr(indptr, csr.indices[first:last], csr.data[first:last], csr.n_features)
+    begins = csr.indptr[at]
+    per_row = np.where(at >= 0, csr.indptr[at + 1] - begins, 0)
+    indptr = _pointers(per_row)
+    places = np.repeat(begins - indptr[:-1], per_row) + np.arange(indptr[-1])
+    return Csr(indptr, csr.indices[places], csr.data[places], csr.n_features)
+
+
+def map_columns(csr: Csr, columns: Ints, n_features: int) -> Csr:
+    """Return it with column j at columns[j] of n_features; those at -1 are left out."""
+    places = columns[csr.indices]
+    kept = places >= 0
+    ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept, dtype=np.int64)])
+    mapped = Csr(ends[csr.indptr], places[kept].astype(np.int32), csr.data[kept], n_features)
+    return mapped if _is_canonical(mapped) else _canonical(mapped)
+
+
+def stack_rows(parts: list[Csr], n_features: int) -> Csr:
+    """Return the rows of several, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    starts = np.cumsum([0, *(len(part.data) for part in parts)])
+    pointers = [part.indptr[1:] + start for part, start in zip(parts, starts, strict=False)]
+    return Csr(
+        np.concatenate([np.zeros(1, np.int64), *pointers]),
+        np.concatenate([np.empty(0, np.int32), *(part.indices for part in parts)]),
+        np.concatenate([np.empty(0, np.float32), *(part.data for part in parts)]),
+        n_features,
+    )
+
+
+def row_sums(csr: Csr) -> NDArray[np.float64]:
+    """Return the (n,) sum of each row, exactly."""
+    sums = np.zeros(len(csr.indptr) - 1)
+    filled = np.flatnonzero(np.diff(csr.indptr))
+    if filled.size:
+        sums[filled] = np.add.reduceat(csr.data, csr.indptr[filled], dtype=np.float64)
+    return sums
