@@ -1,0 +1,225 @@
+"""The job that builds a module and sets its initial values from the data (specs/vae.md A.4)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from celldyn.vae.ambient import AmbientEstimate, estimate_ambient_job
+from celldyn.vae.moments import library_prior, mean_expression, moment_dispersion
+from numpy.typing import NDArray
+from torch import Tensor
+
+from celldyn.jobs import Job, Progress, scaled
+from celldyn.vae.config import ModelConfig
+from celldyn.vae.inputs import Groups, Modality, VAEInputs
+from celldyn.vae.modality import ModalityPart
+from celldyn.vae.module import VAEModule
+from celldyn.vae.spec import ModuleSpec
+
+Floats = NDArray[np.float64]
+
+THETA_SPREAD = 0.1
+"""sd of the noise on the initial log θ."""
+
+BACKGROUND_SPREAD = 0.01
+"""sd of the noise on the initial log background."""
+
+_SMALLEST = 1e-8
+_LEAST_RATE = 1e-3
+"""Of the decoder's initial output, in counts of an average cell."""
+
+
+@dataclass(slots=True, eq=False)
+class Built:
+    """A module at its initial values, and what these were read off.
+
+    Parameters
+    ----------
+    module
+        On the CPU.
+    ambient
+        {modality: one estimate per ambient key}; empty where nothing was estimated.
+    notes
+        Sentences for the user.
+    """
+
+    module: VAEModule
+    ambient: dict[str, tuple[AmbientEstimate, ...]]
+    notes: tuple[str, ...]
+
+
+def build_job(inputs: VAEInputs, config: ModelConfig, *, seed: int = 0) -> Job[Built]:
+    """Build the module of a data set.
+
+    Parameters
+    ----------
+    inputs
+        The data.
+    config
+        The model.
+    seed
+        Of weights and of noise on initial values.
+
+    Raises
+    ------
+    ConfigError
+        If the config does not go together with the data.
+    """
+    spec = ModuleSpec.of(inputs, config)
+    yield Progress("initial values", 0, len(inputs.modalities))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = VAEModule(spec)
+    module.n_obs = inputs.n_obs
+    noise = np.random.default_rng([seed, 1])
+    found: dict[str, tuple[AmbientEstimate, ...]] = {}
+    notes: list[str] = []
+    for m, modality in enumerate(inputs.modalities):
+        job = _start_job(module.part(m), modality, inputs, noise, seed)
+        estimates = yield from scaled(job, m, len(inputs.modalities))
+        if estimates:
+            found[modality.name] = estimates
+            notes += [note for one in estimates for note in one.notes]
+    module.eval()
+    return Built(module, found, tuple(dict.fromkeys(notes)))
+
+
+def _start_job(
+    part: ModalityPart,
+    modality: Modality,
+    inputs: VAEInputs,
+    noise: np.random.Generator,
+    seed: int,
+) -> Job[tuple[AmbientEstimate, ...]]:
+    """Set the initial values of one modality."""
+    config = part.config
+    _start_library(part, modality, inputs)
+    yield Progress("mean expression", 0, 3)
+    means = mean_expression(
+        modality.counts, modality.totals, top=config.init_decoder_bias == "topN"
+    )
+    unit = math.exp(float(part.library_offset))
+    yield Progress("ambient RNA", 1, 3)
+    estimates: tuple[AmbientEstimate, ...] = ()
+    if part.features.log_background is not None:
+        if config.background_init == "estimated":
+            job = _ambient_job(modality, inputs.ambient, seed)
+            estimates = yield from scaled(job, 1, 3)
+        _start_background(part, inputs, means, unit, estimates, noise)
+    _start_decoder(part, inputs, means * unit, unit)
+    yield Progress("dispersions", 2, 3)
+    _start_dispersion(part, modality, inputs, noise)
+    return estimates
+
+
+def _start_library(part: ModalityPart, modality: Modality, inputs: VAEInputs) -> None:
+    """Set the prior of ℓ, centred or not, and the library encoder's bias to its mean."""
+    mean, variance = library_prior(modality.totals, inputs.library)
+    offset = 0.0
+    if part.config.library_centring:
+        offset = float(np.mean(mean)) - part.log_sensitivity
+    part.library_offset.fill_(offset)
+    part.library_mean.copy_(_tensor(mean - offset))
+    weighted = np.maximum(variance, _SMALLEST) * part.config.library_log_vars_weight
+    part.library_variance.copy_(_tensor(weighted))
+    if part.encoder is not None and part.learns_library:
+        start = 0.0 if part.residual else float(np.mean(mean)) - offset
+        with torch.no_grad():
+            part.encoder.library_head.bias[0] = start
+
+
+def _ambient_job(
+    modality: Modality, keys: tuple[Groups, ...], seed: int
+) -> Job[tuple[AmbientEstimate, ...]]:
+    estimates = []
+    for k, groups in enumerate(keys):
+        job = estimate_ambient_job(modality.counts, groups, modality.totals, seed=seed)
+        estimates.append((yield from scaled(job, k, len(keys))))
+    return tuple(estimates)
+
+
+def _start_background(
+    part: ModalityPart,
+    inputs: VAEInputs,
+    means: Floats,
+    unit: float,
+    estimates: tuple[AmbientEstimate, ...],
+    noise: np.random.Generator,
+) -> None:
+    """Set β, and what each group's sum is held near.
+
+    Backgrounds of several keys add, so each key starts with its part of what was estimated.
+    """
+    features, config = part.features, part.config
+    assert features.log_background is not None
+    shape = features.log_background.shape
+    if estimates:
+        shares = np.concatenate([one.share for one in estimates]) / len(estimates)
+        profiles = np.concatenate([one.profile for one in estimates])
+        start = shares[:, None] * profiles * unit
+        features.hold_target.copy_(_tensor(np.log(np.maximum(start.sum(axis=1), _SMALLEST))))
+        features.hold_precision.copy_(_tensor(_precision(estimates, inputs.ambient)))
+    elif config.background_init == "fraction":
+        start = np.broadcast_to(config.bg_init_gene_fraction * means * unit, shape)
+    else:
+        mean = config.additive_bg_prior_alpha / config.additive_bg_prior_beta
+        start = np.full(shape, mean)
+    logs = np.log(np.maximum(start, _SMALLEST))
+    with torch.no_grad():
+        features.log_background.copy_(
+            _tensor(logs + BACKGROUND_SPREAD * noise.standard_normal(shape))
+        )
+
+
+HOLD_SD = 0.05
+"""A group whose background is off by this share of itself pays half a nat for each cell."""
+
+
+def _precision(estimates: tuple[AmbientEstimate, ...], keys: tuple[Groups, ...]) -> Floats:
+    """Return how firmly each group's background is held, in nats a cell of the data set."""
+    cells = np.concatenate([np.bincount(key.codes, minlength=len(key)) for key in keys])
+    n_obs = len(keys[0].codes)
+    precision: Floats = cells / n_obs / HOLD_SD**2
+    return precision
+
+
+def _start_decoder(part: ModalityPart, inputs: VAEInputs, means: Floats, unit: float) -> None:
+    """Set the output's bias so that ρ + s is the mean expression of each feature."""
+    if part.config.init_decoder_bias == "none" or part.config.scale_activation == "softmax":
+        return
+    rate = means.copy()
+    if part.features.log_background is not None:
+        weights = np.concatenate([np.bincount(k.codes, minlength=len(k)) for k in inputs.ambient])
+        background = np.exp(part.features.log_background.detach().numpy().astype(np.float64))
+        rate -= weights @ background / inputs.n_obs
+    least = _LEAST_RATE / math.exp(float(part.library_mean.mean()))
+    rate = np.maximum(rate, least)
+    bias = np.where(rate > 20, rate, np.log(np.expm1(np.minimum(rate, 20))))
+    with torch.no_grad():
+        part.decoder.out.bias.copy_(_tensor(bias))
+
+
+def _start_dispersion(
+    part: ModalityPart, modality: Modality, inputs: VAEInputs, noise: np.random.Generator
+) -> None:
+    """Set λ to its prior mean, and log θ to the prior's equilibrium or to moments of the data."""
+    features, config = part.features, part.config
+    shape = tuple(features.log_theta_mean.shape)
+    rate = 1 / config.dispersion_hyper_prior_mean
+    with torch.no_grad():
+        features.rate_raw.fill_(rate + math.log(-math.expm1(-rate)))
+    sign = 2.0 if config.dispersion_prior_direction == "inverse_sqrt" else -2.0
+    centre: Floats = np.full(shape, sign * math.log(rate))
+    if config.dispersion_init == "data":
+        groups = inputs.dispersion if shape[0] > 1 else Groups.one(inputs.n_obs)
+        centre = np.log(moment_dispersion(modality.counts, modality.totals, groups))
+    with torch.no_grad():
+        spread = THETA_SPREAD * noise.standard_normal(shape)
+        features.log_theta_mean.copy_(_tensor(centre + spread))
+
+
+def _tensor(values: Floats) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
