@@ -149,6 +149,22 @@ NORMALIZED = Key(
 VAE_SETUP = Key(
     "uns", "vae_setup", "vae", "in uns['celldyn']: JSON, which columns and matrices the VAE takes"
 )
+VAE_INFO = Key(
+    "uns", "vae", "vae", "in uns['celldyn']: config, setup, history, shares, notes, and the model"
+)
+VAE_MODALITY = Key(
+    "obsm", "X_vae_{modality}", "vae", "(n_obs, n_latent) latent space as one modality sees it"
+)
+VAE_LIBRARY = Key("obs", "vae_library", "vae", "(n_obs,) learned library size, in counts")
+VAE_BACKGROUND_SHARE = Key(
+    "obs", "vae_background_share", "vae", "(n_obs,) share of a cell's counts that is ambient RNA"
+)
+VAE_AMBIENT = Key(
+    "varm", "vae_ambient", "vae", "(n_vars, n_groups) ambient background s ≥ 0 of each group"
+)
+VAE_DISPERSION = Key(
+    "varm", "vae_dispersion", "vae", "(n_vars, n_groups) inverse dispersion θ of each group"
+)
 VAE_UMAP = Key("obsm", "X_umap_vae", "vae", "(n_obs, 2) float32 UMAP of X_vae")
 VAE_DENOISED = Key(
     "obs",
@@ -203,6 +219,12 @@ TABLE: tuple[Key, ...] = (
     UMAP,
     NORMALIZED,
     VAE_SETUP,
+    VAE_INFO,
+    VAE_MODALITY,
+    VAE_LIBRARY,
+    VAE_BACKGROUND_SHARE,
+    VAE_AMBIENT,
+    VAE_DISPERSION,
     VAE_UMAP,
     VAE_DENOISED,
 )
