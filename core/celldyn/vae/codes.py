@@ -46,6 +46,12 @@ class CodeBlock:
             torch.from_numpy(each.present[cells]).to(device) if mask else None
             for each, mask in zip(inputs.modalities, masked, strict=True)
         ]
+        self._log_totals = [
+            torch.from_numpy(np.log(np.maximum(each.totals[cells], 1)).astype(np.float32)).to(
+                device
+            )
+            for each in inputs.modalities
+        ]
         self._numbers: dict[str, torch.Tensor] = {}
         if inputs.continuous is not None:
             self._numbers["continuous"] = torch.from_numpy(inputs.continuous[cells]).to(device)
@@ -62,6 +68,7 @@ class CodeBlock:
             held[name] = codes[first:last].T
         for name, numbers in self._numbers.items():
             held[name] = numbers[start:stop]
+        held["log_totals"] = tuple(totals[start:stop] for totals in self._log_totals)
         held["present"] = tuple(
             None if mask is None else mask[start:stop] for mask in self._present
         )

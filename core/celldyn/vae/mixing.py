@@ -58,6 +58,7 @@ class Mixing(nn.Module):
         assert self.encoder is not None
         codes = batch.encoder if batch.encoder.shape[1] else None
         mask = mask_of(draws, self.config)
+        z: Moments | None
         z, _ = self.encoder(torch.cat(list(inputs), dim=1), codes, batch.continuous, mask)
         assert z is not None
         return z

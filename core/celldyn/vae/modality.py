@@ -12,7 +12,7 @@ from celldyn.vae.config import ModelConfig
 from celldyn.vae.draws import Draws
 from celldyn.vae.features import Features
 from celldyn.vae.inputs import Batch, CountRows
-from celldyn.vae.networks import Decoder, Encoder, style_of
+from celldyn.vae.networks import Decoder, Encoder, Mask, style_of
 from celldyn.vae.spec import ModuleSpec
 
 Moments = tuple[Tensor, Tensor]
@@ -103,14 +103,17 @@ class ModalityPart(nn.Module):
         if self.encoder is None:
             return None, None
         codes = batch.encoder if batch.encoder.shape[1] else None
-        return self.encoder(x, codes, batch.continuous, mask_of(draws, self.config))
+        found: tuple[Moments | None, Moments | None]
+        found = self.encoder(x, codes, batch.continuous, mask_of(draws, self.config))
+        return found
 
     def decode(self, z: Tensor, batch: Batch) -> Tensor:
         """Return (B, G) logits."""
         codes = batch.conditioning
         if self.config.use_batch_in_decoder:
             codes = torch.cat([codes, batch.batch[:, None] + self._batch_offset], dim=1)
-        return self.decoder(z, codes if codes.shape[1] else None, batch.continuous)
+        logits: Tensor = self.decoder(z, codes if codes.shape[1] else None, batch.continuous)
+        return logits
 
     # --- library size -------------------------------------------------------------------------
 
@@ -123,11 +126,9 @@ class ModalityPart(nn.Module):
         mean, variance = encoded
         if not self.residual:
             return mean, variance
-        if batch.log_totals is None:
-            observed = log_totals(batch.counts[m], like=mean)
-        else:
-            observed = batch.log_totals[m].to(mean.dtype)
-        above = observed - self.library_offset - self.log_sensitivity
+        known = batch.log_totals
+        observed = log_totals(batch.counts[m]) if known is None else known[m]
+        above = observed.to(mean) - self.library_offset - self.log_sensitivity
         weight = self._library_weight(draws)
         return self.log_sensitivity + weight * above + mean, variance
 
@@ -167,19 +168,18 @@ class ModalityPart(nn.Module):
         return -entropy - math.log(rate) + rate * expected
 
 
-def mask_of(draws: Draws, config: ModelConfig):  # type: ignore[no-untyped-def]  # noqa: ANN201
+def mask_of(draws: Draws, config: ModelConfig) -> Mask | None:
     """Return what drops hidden values out; None where nothing is dropped."""
     if not draws.training or not config.dropout_rate:
         return None
     return lambda name, x: draws.masked(name, x, config.dropout_rate)
 
 
-def log_totals(counts: CountRows | Tensor, like: Tensor) -> Tensor:
+def log_totals(counts: CountRows | Tensor) -> Tensor:
     """Return (B,) logs of the sums of counts, at least 0."""
     if isinstance(counts, Tensor):
-        totals = counts.sum(dim=1)
-    else:
-        sums = np.add.reduceat(np.append(counts.csr.data, 0.0), counts.csr.indptr[:-1])
-        sums[np.diff(counts.csr.indptr) == 0] = 0.0
-        totals = torch.from_numpy(sums[counts.at])
-    return torch.log(totals.clamp(min=1)).to(like.dtype).to(like.device)
+        return torch.log(counts.sum(dim=1).clamp(min=1))
+    csr = counts.csr
+    summed = np.concatenate([[0.0], np.cumsum(csr.data, dtype=np.float64)])
+    totals = summed[csr.indptr[counts.at + 1]] - summed[csr.indptr[counts.at]]
+    return torch.from_numpy(np.log(np.maximum(totals, 1)))

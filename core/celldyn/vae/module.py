@@ -119,7 +119,7 @@ class VAEModule(nn.Module):
             else mean + variance.sqrt() * draws.normal(f"z/{name}", mean)
             for name, (mean, variance) in posterior.z.items()
         }
-        z = self.mixing(values, batch.present)
+        z: Tensor = self.mixing(values, batch.present)
         if self.spec.modalities[0].config.latent_distribution == "ln":
             z = torch.softmax(z, dim=-1)
         return z

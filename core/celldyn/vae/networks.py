@@ -102,14 +102,15 @@ class Layers(nn.Module):
         super().__init__()
         told = n_categories if style.inject_deeply else 0
         self.linear = nn.ModuleList([Told(width, width, told) for _ in range(n)])
-        self.after = nn.ModuleList([After(width, style, f"{name}/{k + 1}") for k in range(n)])
+        self.names = [f"{name}/{k + 1}" for k in range(n)]
+        self.after = nn.ModuleList([After(width, style, each) for each in self.names])
         self.style = style
 
     def forward(self, x: Tensor, codes: Tensor | None, mask: Mask | None) -> Tensor:
         """Return (B, H)."""
-        for linear, after in zip(self.linear, self.after, strict=True):
+        for linear, after, name in zip(self.linear, self.after, self.names, strict=True):
             if mask is not None and self.style.dropout_on_input:
-                x = mask(after.name, x)
+                x = mask(name, x)
             x = after(linear(x, codes), mask)
         return x
 

@@ -42,7 +42,8 @@ def adam(module: VAEModule, config: TrainConfig) -> torch.optim.Adam:
     feature_lr = config.feature_lr or FEATURE_LR_RATIO * config.lr
     groups: list[dict[str, Any]] = []
     for m, name in enumerate(module.modalities):
-        features, networks = [], []
+        features: list[torch.nn.Parameter] = []
+        networks: list[torch.nn.Parameter] = []
         for path, parameter in module.part(m).named_parameters():
             is_feature = path.startswith(("features.", "library_weight"))
             (features if is_feature else networks).append(parameter)
@@ -69,7 +70,7 @@ def wants_low_precision(config: TrainConfig, device: torch.device) -> bool:
     if config.precision != "auto":
         return config.precision == "bfloat16"
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     if device.type != "cpu":
         return False
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
