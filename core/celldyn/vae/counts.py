@@ -13,6 +13,8 @@ from celldyn.errors import DataError
 from celldyn.jobs import Job, Progress, run
 from celldyn.vae.csr import (
     BYTES_PER_ENTRY,
+    as_csr,
+    check_rows,
     checked_csr,
     dense_to_csr,
     map_columns,
@@ -226,26 +228,21 @@ def _dense_job(matrix: NDArray[Any], name: str) -> Job[Csr]:
 
 
 def _sparse_job(matrix: Any, name: str) -> Job[Csr]:  # noqa: ANN401
-    """Check a sparse matrix block by block; only a block that is not in order has all copied."""
+    """Check a sparse matrix block by block; it is copied only if it is not in order."""
     n_obs, n_features = matrix.shape
     indptr = np.asarray(matrix.indptr, np.int64)
     if indptr[0] != 0 or indptr[-1] > len(matrix.data) or np.any(np.diff(indptr) < 0):
         raise DataError(
             f"the sparse matrix {name} is damaged (its row pointers)", "export the file again"
         )
-    parts: list[Csr] = []
-    is_whole = True
+    indices, data = matrix.indices[: indptr[-1]], matrix.data[: indptr[-1]]
+    in_order = True
     for first, last in _row_blocks(indptr):
         yield Progress("counts", first, n_obs)
-        begin, end = indptr[first], indptr[last]
-        part = (matrix.indices[begin:end], matrix.data[begin:end])
-        parts.append(checked_csr(indptr[first : last + 1] - begin, *part, n_features, name))
-        is_whole &= np.may_share_memory(parts[-1].data, part[1]) or begin == end
-    if not is_whole or matrix.data.dtype != np.float32:
-        return stack_rows(parts, n_features)
-    end = indptr[-1]
-    indices = matrix.indices[:end].astype(np.int32, copy=False)
-    return Csr(indptr, indices, matrix.data[:end], n_features)
+        part = slice(indptr[first], indptr[last])
+        own = indptr[first : last + 1] - indptr[first]
+        in_order &= check_rows(own, indices[part], data[part], n_features, name)
+    return as_csr(indptr, indices, data, n_features, in_order=in_order)
 
 
 def _row_blocks(indptr: Ints) -> list[tuple[int, int]]:

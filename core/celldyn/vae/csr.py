@@ -22,12 +22,24 @@ def checked_csr(
     n_features: int,
     name: str,
 ) -> Csr:
-    """Return sparse rows as a Csr; without a copy where they are one in all but the class.
+    """Return sparse rows as a Csr, after a look at every value; see `as_csr`."""
+    in_order = check_rows(indptr, indices, data, n_features, name)
+    return as_csr(indptr, indices, data, n_features, in_order=in_order)
+
+
+def check_rows(
+    indptr: NDArray[Any],
+    indices: NDArray[Any],
+    data: NDArray[Any],
+    n_features: int,
+    name: str,
+) -> bool:
+    """Return whether columns rise within rows and no zero is stored.
 
     Parameters
     ----------
     indptr, indices, data
-        As scipy has them.
+        Sparse rows, as scipy has them.
     n_features
         Columns.
     name
@@ -36,51 +48,49 @@ def checked_csr(
     Raises
     ------
     DataError
-        If a value is no count, or the structure points outside.
+        If a value is no count, or a column is outside.
     """
-    if len(indices):
-        if indices.min() < 0 or indices.max() >= n_features:
-            raise DataError(
-                f"the sparse matrix {name} is damaged (it has columns beyond {n_features:,})",
-                "export the file again",
-            )
-        if data.dtype.kind not in "biuf":
-            raise DataError(f"{name} holds {data.dtype} instead of numbers", "write it as float32")
-        require_whole(data, name)
-    csr = Csr(
-        indptr.astype(np.int64, copy=False),
-        indices.astype(np.int32, copy=False),
-        data.astype(np.float32, copy=False),
-        n_features,
-    )
-    if _is_canonical(csr):
-        return csr
-    return _canonical(csr)
-
-
-def _is_canonical(csr: Csr) -> bool:
-    """Whether columns rise within rows and no zero is stored."""
-    if not len(csr.data):
+    if data.dtype.kind not in "biuf":
+        raise DataError(f"{name} holds {data.dtype} instead of numbers", "write it as float32")
+    if not len(data):
         return True
-    rises = csr.indices[1:] > csr.indices[:-1]
-    borders = csr.indptr[1:-1]
-    rises[borders[(borders > 0) & (borders < len(csr.data))] - 1] = True
-    return bool(rises.all()) and float(csr.data.min()) > 0
+    if indices.min() < 0 or indices.max() >= n_features:
+        raise DataError(
+            f"the sparse matrix {name} is damaged (it has columns beyond {n_features:,})",
+            "export the file again",
+        )
+    require_whole(data, name)
+    rises = indices[1:] > indices[:-1]
+    borders = indptr[1:-1]
+    rises[borders[(borders > 0) & (borders < len(data))] - 1] = True
+    return bool(rises.all()) and bool(data.min() > 0)
 
 
-def _canonical(csr: Csr) -> Csr:
+def as_csr(
+    indptr: NDArray[Any],
+    indices: NDArray[Any],
+    data: NDArray[Any],
+    n_features: int,
+    *,
+    in_order: bool,
+) -> Csr:
+    """Return sparse rows as a Csr; no array is copied that has its type and is in order."""
+    if in_order:
+        return Csr(
+            indptr.astype(np.int64, copy=False),
+            indices.astype(np.int32, copy=False),
+            data.astype(np.float32, copy=False),
+            n_features,
+        )
     from scipy.sparse import csr_matrix
 
-    parts = (csr.data.copy(), csr.indices.copy(), csr.indptr.copy())
-    matrix = csr_matrix(parts, shape=csr.shape)
+    matrix = csr_matrix(
+        (data.astype(np.float32), indices.copy(), indptr.copy()),
+        shape=(len(indptr) - 1, n_features),
+    )
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
-    return Csr(
-        np.asarray(matrix.indptr, np.int64),
-        np.asarray(matrix.indices, np.int32),
-        np.asarray(matrix.data, np.float32),
-        csr.n_features,
-    )
+    return as_csr(matrix.indptr, matrix.indices, matrix.data, n_features, in_order=True)
 
 
 def dense_to_csr(block: NDArray[Any], name: str) -> Csr:
@@ -121,8 +131,8 @@ def map_columns(csr: Csr, columns: Ints, n_features: int) -> Csr:
     places = columns[csr.indices]
     kept = places >= 0
     ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept, dtype=np.int64)])
-    mapped = Csr(ends[csr.indptr], places[kept].astype(np.int32), csr.data[kept], n_features)
-    return mapped if _is_canonical(mapped) else _canonical(mapped)
+    # Names of features are unique, so that at most their order has changed.
+    return as_csr(ends[csr.indptr], places[kept], csr.data[kept], n_features, in_order=False)
 
 
 def stack_rows(parts: list[Csr], n_features: int) -> Csr:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from celldyn.data.genes import matrix_of
@@ -15,41 +13,15 @@ from celldyn.data.words import counted, listed
 from celldyn.errors import ConfigError, DataError
 from celldyn.jobs import Job, run
 from celldyn.vae.config import KeysConfig
-from celldyn.vae.counts import HeldCounts, MappedCounts, counts_job, totals_job
+from celldyn.vae.counts import HeldCounts, counts_job, totals_job
 from celldyn.vae.covariates import CellTable, groups_of, numbers_of, size_factors_of
-from celldyn.vae.csr import map_columns, take_rows
-from celldyn.vae.inputs import CountMatrix, Csr, Floats, Ints, Modality, VAEInputs
+from celldyn.vae.inputs import Csr, Floats, Modality, VAEInputs
+from celldyn.vae.matching import Source, matched, placed, places_of
 from celldyn.vae.roles import PARAMETERS
-from celldyn.vae.setup import ModalitySetup, Setup, describe_anndata, describe_mudata
+from celldyn.vae.setup import Setup, describe_anndata, describe_mudata
 
 if TYPE_CHECKING:
     from anndata import AnnData
-
-MIN_SHARED = 0.5
-"""A query has at least this share of the features that the model knows."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Source:
-    """The matrix of one modality, before it is looked at.
-
-    Parameters
-    ----------
-    setup
-        What it is to become.
-    matrix
-        As the data set holds it; None where it has no such modality.
-    cells
-        (n_obs,) its row of each cell, -1 where absent; None if they are the same.
-    columns
-        (n_matrix_features,) which feature of the setup each column is, -1 for none; None if they
-        are the same.
-    """
-
-    setup: ModalitySetup
-    matrix: Any
-    cells: Ints | None
-    columns: Ints | None
 
 
 def prepare(
@@ -93,13 +65,13 @@ def prepare_job(
             "give a MuData that has them",
         )
     _check_cells(adata.n_obs)
-    source, notes = _matched(adata, setup.modalities[0], None)
+    source, notes = matched(adata, setup.modalities[0], None)
     return _prepare(CellTable.of_anndata(adata), setup, notes, [source])
 
 
-def _own(adata: AnnData, setup: Setup) -> _Source:
+def _own(adata: AnnData, setup: Setup) -> Source:
     only = setup.modalities[0]
-    return _Source(only, matrix_of(adata, only.layer), None, None)
+    return Source(only, matrix_of(adata, only.layer), None, None)
 
 
 def prepare_mudata(
@@ -150,10 +122,10 @@ def prepare_mudata_job(
     for each in setup.modalities:
         if each.key not in mdata.mod:
             notes = (*notes, f"No cell was measured in {each.name}, which the model knows.")
-            sources.append(_Source(each, None, None, None))
+            sources.append(Source(each, None, None, None))
             continue
         adata = mdata.mod[each.key]
-        source, more = _matched(adata, each, _places(adata, cells, each.name))
+        source, more = matched(adata, each, places_of(adata, cells, each.name))
         sources.append(source)
         notes = (*notes, *more)
     there = [each.key for each in setup.modalities if each.key in mdata.mod]
@@ -165,57 +137,8 @@ def _check_cells(n_obs: int) -> None:
         raise DataError("the data set has no cells", "check the filters that were applied to it")
 
 
-def _places(adata: AnnData, cells: pd.Index, name: str) -> Ints | None:
-    """Return the row of each cell in a modality; None if that has the same cells."""
-    if adata.obs_names.equals(cells):
-        return None
-    if not adata.obs_names.is_unique or not cells.is_unique:
-        raise DataError(
-            f"names of cells stand more than once in {name!r}",
-            "call obs_names_make_unique() on it",
-        )
-    if not adata.obs_names.isin(cells).all():
-        raise DataError(
-            f"{name!r} has cells that the MuData's own obs lacks", "call update() on the MuData"
-        )
-    return np.asarray(adata.obs_names.get_indexer(cells), np.int64)
-
-
-def _matched(
-    adata: AnnData, wanted: ModalitySetup, cells: Ints | None
-) -> tuple[_Source, tuple[str, ...]]:
-    """Match the features of a data set to those of a setup."""
-    matrix = matrix_of(adata, wanted.layer)
-    names = adata.var_names.astype(str)
-    if tuple(names) == wanted.features:
-        return _Source(wanted, matrix, cells, None), ()
-    if not names.is_unique:
-        raise DataError(
-            f"names of features stand more than once in {wanted.name!r}",
-            "call var_names_make_unique() on it",
-        )
-    columns = np.asarray(pd.Index(wanted.features).get_indexer(names), np.int64)
-    n_shared = int(np.count_nonzero(columns >= 0))
-    n_wanted = len(wanted.features)
-    if n_shared < MIN_SHARED * n_wanted:
-        raise DataError(
-            f"only {n_shared:,} of the {counted(n_wanted, 'feature')} that the model knows are in "
-            f"{wanted.name!r}",
-            "give data with the same features, under the same names",
-        )
-    source = _Source(wanted, matrix, cells, columns)
-    if n_shared == n_wanted:
-        return source, ()
-    lacking = pd.Index(wanted.features).difference(names, sort=False)
-    note = (
-        f"{wanted.name} has no {counted(n_wanted - n_shared, 'feature')} of those that the model "
-        f"knows; they count as 0: {listed(lacking, 5)}."
-    )
-    return source, (note,)
-
-
 def _prepare(
-    table: CellTable, setup: Setup, notes: tuple[str, ...], sources: list[_Source]
+    table: CellTable, setup: Setup, notes: tuple[str, ...], sources: list[Source]
 ) -> Job[VAEInputs]:
     """Read the columns now, and return the job that reads the matrices."""
     roles = setup.roles
@@ -248,7 +171,7 @@ def _continuous(table: CellTable, keys: tuple[str, ...]) -> Floats | None:
 
 
 def _read_job(
-    sources: list[_Source], n_obs: int, parts: dict[str, Any], notes: tuple[str, ...]
+    sources: list[Source], n_obs: int, parts: dict[str, Any], notes: tuple[str, ...]
 ) -> Job[VAEInputs]:
     modalities = []
     for source in sources:
@@ -261,7 +184,7 @@ def _read_job(
     )
 
 
-def _modality_job(source: _Source, n_obs: int) -> Job[Modality]:
+def _modality_job(source: Source, n_obs: int) -> Job[Modality]:
     name, features = source.setup.name, source.setup.features
     if source.matrix is None:
         empty = Csr(
@@ -275,28 +198,13 @@ def _modality_job(source: _Source, n_obs: int) -> Job[Modality]:
         )
     place = "X" if source.setup.layer is None else f"layers[{source.setup.layer!r}]"
     where = f"{place} of {name}" if source.setup.key else place
-    counts = _placed((yield from counts_job(source.matrix, where)), source, n_obs)
+    counts = placed((yield from counts_job(source.matrix, where)), source, n_obs)
     totals: NDArray[np.float64] = yield from totals_job(counts)
     if not totals.any():
         raise DataError(
             f"{where} holds nothing but zeros", "name the layer that holds the raw counts"
         )
     return Modality(name, features, counts, totals > 0, totals)
-
-
-def _placed(counts: Any, source: _Source, n_obs: int) -> CountMatrix:  # noqa: ANN401
-    """Put cells and features where the setup has them."""
-    if source.cells is None and source.columns is None:
-        held: CountMatrix = counts
-        return held
-    n_features = len(source.setup.features)
-    if not isinstance(counts, HeldCounts):
-        cells = np.arange(n_obs, dtype=np.int64) if source.cells is None else source.cells
-        return MappedCounts(counts, cells, source.columns, n_features)
-    csr = counts.csr if source.cells is None else take_rows(counts.csr, source.cells)
-    if source.columns is not None:
-        csr = map_columns(csr, source.columns, n_features)
-    return HeldCounts(csr)
 
 
 def _empty_cells(modalities: Sequence[Modality]) -> tuple[str, ...]:

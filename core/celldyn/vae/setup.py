@@ -1,21 +1,19 @@
-"""What a data set is to the model: its keys, their categories, its modalities and features."""
+"""Setting a data set up: its keys checked, with their categories, modalities and features."""
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from celldyn import keys as table_of_keys
 from celldyn.data.genes import matrix_of
 from celldyn.data.words import listed
-from celldyn.errors import ConfigError, DataError, FileFormatError, MissingKeyError, NotFittedError
+from celldyn.errors import ConfigError, DataError, MissingKeyError
 from celldyn.vae.config import KeysConfig
 from celldyn.vae.covariates import CellTable, groups_of, numbers_of, size_factors_of
-from celldyn.vae.inputs import Groups
 from celldyn.vae.roles import LEAK, PARAMETERS, Roles, effects_table, resolve
+from celldyn.vae.setup_record import ModalitySetup, Setup, setup_of, store_setup
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -33,98 +31,6 @@ __all__ = [
 
 RNA = "rna"
 """What the matrix of an AnnData is called."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModalitySetup:
-    """Where the counts of one modality are.
-
-    Parameters
-    ----------
-    name
-        What it is called.
-    key
-        Its key in the MuData; "" of an AnnData.
-    layer
-        Its layer of raw counts; None is X.
-    features
-        (n_features,) names of its columns.
-    """
-
-    name: str
-    key: str
-    layer: str | None
-    features: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """All that is to be known of a data set to read it as a model's input, again and elsewhere.
-
-    Parameters
-    ----------
-    given
-        The keys as they were given, before `batch_key` was spread.
-    roles
-        The columns that are used. A decoder's or encoder's key with a single category is left
-        out: it says nothing.
-    categories
-        Of each categorical key, in the order of its codes.
-    modalities
-        In the caller's order.
-    notes
-        Sentences for the user.
-    """
-
-    given: KeysConfig
-    roles: Roles
-    categories: Mapping[str, tuple[str, ...]]
-    modalities: tuple[ModalitySetup, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def is_multimodal(self) -> bool:
-        """Whether it is of a MuData."""
-        return bool(self.modalities[0].key)
-
-    def new_categories(self, groups: Groups) -> tuple[str, ...]:
-        """Return the categories that this setup does not know; they come after those it does."""
-        return groups.names[len(self.categories.get(groups.key, groups.names)) :]
-
-    def to_json(self) -> str:
-        """Return it as text that `from_json` takes."""
-        parts = {**asdict(replace(self, given=KeysConfig())), "given": self.given.model_dump()}
-        return json.dumps(parts)
-
-    @classmethod
-    def from_json(cls, text: str) -> Setup:
-        """Return the setup that `to_json` wrote.
-
-        Raises
-        ------
-        FileFormatError
-            If it is damaged.
-        """
-        try:
-            held = json.loads(text)
-            return cls(
-                given=KeysConfig(**held["given"]),
-                roles=Roles(**{k: _tuples(v) for k, v in held["roles"].items()}),
-                categories={key: tuple(names) for key, names in held["categories"].items()},
-                modalities=tuple(
-                    ModalitySetup(**{k: _tuples(v) for k, v in each.items()})
-                    for each in held["modalities"]
-                ),
-                notes=tuple(held["notes"]),
-            )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise FileFormatError(
-                "the setup of the VAE that was stored is damaged", "call setup_anndata again"
-            ) from error
-
-
-def _tuples(value: Any) -> Any:  # noqa: ANN401
-    return tuple(value) if isinstance(value, list) else value
 
 
 def setup_anndata(adata: AnnData, keys: KeysConfig) -> Setup:
@@ -147,7 +53,7 @@ def setup_anndata(adata: AnnData, keys: KeysConfig) -> Setup:
         If there are no cells or genes, or a column cannot serve.
     """
     setup = describe_anndata(adata, keys)
-    _store(adata, setup)
+    store_setup(adata, setup)
     _warn(setup)
     return setup
 
@@ -180,37 +86,14 @@ def setup_mudata(
         As `setup_anndata`.
     """
     setup = describe_mudata(mdata, modalities, keys or KeysConfig(), layers)
-    _store(mdata, setup)
+    store_setup(mdata, setup)
     _warn(setup)
     return setup
-
-
-def _store(data: Any, setup: Setup) -> None:  # noqa: ANN401
-    root = table_of_keys.CELLDYN.name
-    home = dict(data.uns.get(root, {}))
-    home[table_of_keys.VAE_SETUP.name] = setup.to_json()
-    data.uns[root] = home
 
 
 def _warn(setup: Setup) -> None:
     if setup.given.encoder_covariate_keys:
         warnings.warn(LEAK, UserWarning, stacklevel=3)
-
-
-def setup_of(data: Any) -> Setup:  # noqa: ANN401
-    """Return the setup that was written on an AnnData or a MuData.
-
-    Raises
-    ------
-    NotFittedError
-        If it has none.
-    """
-    text = data.uns.get(table_of_keys.CELLDYN.name, {}).get(table_of_keys.VAE_SETUP.name)
-    if text is None:
-        raise NotFittedError(
-            "the data set is not set up for the VAE", "call setup_anndata or setup_mudata first"
-        )
-    return Setup.from_json(str(text))
 
 
 def describe_anndata(adata: AnnData, keys: KeysConfig) -> Setup:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from celldyn.vae.inputs import CountRows, Csr, Ints
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     Part: TypeAlias = Callable[[int, int], CountRows | torch.Tensor]
+    DensePart: TypeAlias = Callable[[int, int], torch.Tensor]
 
 
 class CountStore(Protocol):
@@ -54,7 +56,7 @@ class DeviceStore:
         self._indices = torch.from_numpy(_owned(csr.indices)).to(device)
         self._data = torch.from_numpy(_owned(csr.data)).to(device)
 
-    def pool(self, at: Ints) -> Part:
+    def pool(self, at: Ints) -> DensePart:
         """Return what gives the counts of rows at[start:stop], in this order: (n, n_features)."""
         import torch
 
@@ -97,7 +99,7 @@ class DenseStore:
             block = part(start, min(start + step, n_obs))
             self._dense[start : start + step] = block
 
-    def pool(self, at: Ints) -> Part:
+    def pool(self, at: Ints) -> DensePart:
         """Return what gives the counts of rows at[start:stop], in this order: (n, n_features)."""
         import torch
 
@@ -105,6 +107,6 @@ class DenseStore:
         return lambda start, stop: self._dense.index_select(0, rows[start:stop])
 
 
-def _owned(array: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _owned(array: NDArray[Any]) -> NDArray[Any]:
     """Return an array that torch may hold: a read-only one is copied."""
     return array if array.flags.writeable else array.copy()
