@@ -48,7 +48,7 @@ def save_tensors(
     """Write named arrays and a JSON header to one safetensors file, atomically."""
     from safetensors.numpy import save_file
 
-    whole = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    whole = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     with atomic_path(path) as draft:
         save_file(whole, draft, metadata={"celldyn": json.dumps(header)})
     return Path(path)

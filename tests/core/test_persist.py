@@ -48,6 +48,7 @@ def test_a_folder_stays_when_the_block_made_nothing(tmp_path):
 
 def test_arrays_and_header_come_back(tmp_path):
     tensors = {"w": np.arange(6.0).reshape(2, 3)[:, ::-1], "i": np.array([1, 2], np.int32)}
+    tensors["one number"] = np.array(2.5)
     header = {"gene": "Myc/µ", "scores": {"A": 0.5}}
     save_tensors(tmp_path / "m.safetensors", tensors, header)
     back, said = load_tensors(tmp_path / "m.safetensors")
@@ -55,6 +56,7 @@ def test_arrays_and_header_come_back(tmp_path):
     for name, array in tensors.items():
         np.testing.assert_array_equal(back[name], array)
         assert back[name].dtype == array.dtype
+        assert back[name].shape == array.shape
 
 
 NO_MODELS = {
