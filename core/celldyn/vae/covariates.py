@@ -15,6 +15,7 @@ from celldyn.data.categories import named
 from celldyn.data.words import counted, listed
 from celldyn.errors import DataError, MissingKeyError
 from celldyn.vae.inputs import Floats, Groups
+from celldyn.vae.roles import ONE_GROUP
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -98,7 +99,7 @@ def groups_of(table: CellTable, key: str, role: str, known: Sequence[str] = ()) 
     table
         Where it is looked for.
     key
-        The column.
+        The column; `ONE_GROUP` for none.
     role
         The parameter that names it.
     known
@@ -116,6 +117,8 @@ def groups_of(table: CellTable, key: str, role: str, known: Sequence[str] = ()) 
     DataError
         If a cell has no value there, or nearly every cell has one of its own.
     """
+    if key == ONE_GROUP:
+        return Groups.one(len(table.cells))
     held = named(table.column(key, role))
     missing = int(np.count_nonzero(held.codes < 0))
     if missing:
@@ -151,7 +154,7 @@ def numbers_of(table: CellTable, key: str, role: str) -> Floats:
     column = table.column(key, role)
     if not pd.api.types.is_numeric_dtype(column):
         raise DataError(
-            f"{role} names obs[{key!r}], which holds {column.dtype} instead of numbers",
+            f"{role} names obs[{key!r}], which holds names and no numbers",
             "name a column of numbers, or give it as a categorical key",
         )
     values: NDArray[np.float64] = column.to_numpy(np.float64, na_value=np.nan)

@@ -18,6 +18,9 @@ LEAK = (
     "into the latent space"
 )
 
+ONE_GROUP = ""
+"""Stands for a column in which all cells are alike (`KeysConfig.one_batch`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Roles:
@@ -97,6 +100,9 @@ def resolve(keys: KeysConfig) -> Roles:
             raise ConfigError(BATCH_OR_PURPOSE)
         batch = keys.batch_key
         own: tuple[tuple[str, ...], str, str] = ((batch,), batch, batch)
+    elif keys.one_batch:
+        ambient = tuple(keys.ambient_covariate_keys) or (ONE_GROUP,)
+        own = ambient, keys.dispersion_key or ONE_GROUP, keys.library_size_key or ONE_GROUP
     else:
         own = _purposes(keys)
     scaling = keys.feature_scaling_covariate_keys

@@ -12,7 +12,7 @@ from celldyn.data.words import listed
 from celldyn.errors import ConfigError, DataError, MissingKeyError
 from celldyn.vae.config import KeysConfig
 from celldyn.vae.covariates import CellTable, groups_of, numbers_of, size_factors_of
-from celldyn.vae.roles import LEAK, PARAMETERS, Roles, effects_table, resolve
+from celldyn.vae.roles import LEAK, ONE_GROUP, PARAMETERS, Roles, effects_table, resolve
 from celldyn.vae.setup_record import ModalitySetup, Setup, setup_of, store_setup
 
 if TYPE_CHECKING:
@@ -200,6 +200,9 @@ def _without_constant(
     notes = []
     for key, role in dict(roles.categorical()).items():
         if len(categories[key]) > 1:
+            continue
+        if key == ONE_GROUP:
+            notes.append("Where no key is named, all cells are one group.")
             continue
         effects = []
         if key in (*roles.ambient, *roles.scaling, roles.dispersion, roles.library):
