@@ -6,15 +6,24 @@ leaves out the same, whatever the minibatches, their order and the device.
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Any, TypeVar
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from celldyn.vae.inputs import CountRows, Ints
+from celldyn.vae.inputs import CountRows
+
+Bits = TypeVar("Bits", int, Tensor)
 
 WORD = 0xFFFFFFFF
 GOLDEN, FIRST, SECOND = 0x9E3779B1, 0x7FEB352D, 0x846CA68B
 """2³² over the golden ratio, and the multipliers of a 32-bit mixer with low bias."""
+
+_KNOWN = 256
+"""Counts whose logarithm is looked up."""
 
 
 def encoder_input(
@@ -47,14 +56,15 @@ def encoder_input(
     """
     seed = None if dropout <= 0 else seed
     if isinstance(counts, CountRows):
-        return _of_rows(counts, dropout, seed, dtype)
-    value = torch.log1p(counts.to(torch.float64 if dtype == torch.float64 else torch.float32))
+        low = torch.float32 if dtype == torch.float64 else dtype
+        return _of_rows(counts, dropout, seed, low).to(dtype)
+    value = torch.log1p(counts.to(torch.float32))
     if seed is None:
         return value.to(dtype)
     device = value.device
     named = torch.arange(len(value), device=device) if rows is None else rows.to(device)
     genes = torch.arange(value.shape[1], device=device)
-    kept = _mixed(_cell_key(named, seed)[:, None] ^ _gene_key(genes)) >= limit(dropout)
+    kept = _hash(named, genes, seed) >= limit(dropout)
     return (value * kept / (1 - dropout)).to(dtype)
 
 
@@ -63,23 +73,18 @@ def limit(dropout: float) -> int:
     return round(dropout * 2**32)
 
 
-def cell_keys(rows: Ints, seed: int) -> Ints:
-    """Return (B,) what a hash starts from in each cell, below 2³²."""
-    keys: Ints = _cell_key(torch.from_numpy(rows), seed).numpy()
-    return keys
+def hash_start(seed: int) -> int:
+    """Return what the hash of every cell starts from, below 2³²."""
+    return _mixed(seed & WORD) ^ _mixed((seed >> 32 & WORD) + 1)
 
 
-def _cell_key(rows: Tensor, seed: int) -> Tensor:
-    start = _mixed(torch.tensor([seed & WORD]))[0] ^ (seed >> 32 & WORD)
-    low, high = rows & WORD, rows >> 32
-    return _mixed(_mixed(low ^ start.to(rows.device)) + high + 1 & WORD)
+def _hash(rows: Tensor, genes: Tensor, seed: int) -> Tensor:
+    """Return (B, G) hashes of cells and genes, below 2³²."""
+    cells = _mixed(rows & WORD ^ hash_start(seed))
+    return _mixed(cells[:, None] ^ (genes * GOLDEN & WORD))
 
 
-def _gene_key(genes: Tensor) -> Tensor:
-    return genes * GOLDEN & WORD
-
-
-def _mixed(bits: Tensor) -> Tensor:
+def _mixed(bits: Bits) -> Bits:
     """Scramble 32 bits; int64 throughout, since that is what every device has."""
     bits = (bits ^ (bits >> 16)) * FIRST & WORD
     bits = (bits ^ (bits >> 15)) * SECOND & WORD
@@ -87,8 +92,26 @@ def _mixed(bits: Tensor) -> Tensor:
 
 
 def _of_rows(counts: CountRows, dropout: float, seed: int | None, dtype: torch.dtype) -> Tensor:
-    from celldyn.vae.reconstruction_plain import dense
+    from celldyn.vae.kernels_input import fill_rows
 
-    made = dense(counts, torch.empty(0))
-    at = torch.from_numpy(np.asarray(counts.at))
-    return encoder_input(made, dropout=dropout, seed=seed, rows=at, dtype=dtype)
+    csr, at = counts.csr, np.ascontiguousarray(counts.at, dtype=np.int64)
+    scale = 1.0 if seed is None else 1 / (1 - dropout)
+    start, below = (0, 0) if seed is None else (hash_start(seed), limit(dropout))
+    made = torch.empty((len(at), csr.n_features), dtype=dtype)
+    known = bits_of(_known(scale, dtype))
+    fill_rows(csr.indptr, csr.indices, csr.data, at, start, below, scale, known, bits_of(made))
+    return made
+
+
+@lru_cache(maxsize=8)
+def _known(scale: float, dtype: torch.dtype) -> Tensor:
+    """Return scale · log(1 + x) of small x."""
+    return (torch.arange(_KNOWN, dtype=torch.float64).log1p() * scale).to(dtype)
+
+
+def bits_of(tensor: Tensor) -> NDArray[Any]:
+    """Return its memory: bfloat16 as uint16, anything else as it is."""
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(np.uint16)
+    array: NDArray[Any] = tensor.numpy()
+    return array

@@ -95,4 +95,19 @@ def _scaled(gradient: Tensor | None, by: Tensor) -> Tensor | None:
 def _evaluate(
     parameters: Parameters, counts: CountRows | Tensor, weights: Tensor, activation: Activation
 ) -> tuple[Tensor, Gradients]:
+    if activation == "softplus" and isinstance(counts, CountRows) and _single(parameters):
+        from celldyn.vae.reconstruction_compiled import compiled
+
+        return compiled(parameters, counts, weights)
     return plain(parameters, counts, weights, activation)
+
+
+def _single(parameters: Parameters) -> bool:
+    """Whether all is on the CPU, the tables in float32 and the logits in that or bfloat16."""
+    logits, *others = (part for part in parameters if part is not None)
+    tables = (part for part in others if part.is_floating_point())
+    return (
+        logits.device.type == "cpu"
+        and logits.dtype in (torch.float32, torch.bfloat16)
+        and all(table.dtype == torch.float32 for table in tables)
+    )

@@ -1,0 +1,328 @@
+"""The reconstruction term and all its gradients, compiled; `reconstruction_plain` is its twin.
+
+Genes are taken in stretches that stay in cache. In each, every count is first held to be 0, where
+−log p = θ log(1 + μ/θ) needs no Γ; then the counts above 0 are put right one by one: since
+
+    −d log p / dμ = θ/(θ + μ) (1 − x/μ),
+
+a count only multiplies what the gene says for x = 0, and all that is above μ follows of itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from celldyn.vae.kernels_bits import Single, exponent, mantissa, narrowed, widened
+from celldyn.vae.kernels_math import (
+    LN2,
+    exp_of_negative,
+    log1p_of_share,
+    log_curve,
+    log_of_positive,
+)
+
+Singles = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Longs = NDArray[np.int64]
+F = TypeVar("F", bound=Callable[..., Any])
+
+STRETCH = 512
+"""Genes at once."""
+LANES = 32
+"""Counts above 0 at once."""
+SMALL = 16
+"""Up to here Γ(x + θ)/Γ(θ) is a product; above, Stirling's series."""
+
+_FAST = {"contract", "nsz", "reassoc"}
+_ZERO, _ONE = np.float32(0), np.float32(1)
+_LOWEST = np.float32(-80)
+_SMALLEST, _LARGEST = np.float32(1e-30), np.float32(1e30)
+_SMALL = np.float32(SMALL)
+
+_inner: Callable[[F], F] = numba.njit(
+    nogil=True, error_model="numpy", fastmath=_FAST, no_cpython_wrapper=True
+)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def reconstruct(
+    logits: NDArray[Any],
+    size: Singles,
+    background: Singles,
+    background_rows: Longs,
+    scaling: Singles,
+    scaling_rows: Longs,
+    theta: Singles,
+    theta_rows: Longs,
+    indptr: Longs,
+    indices: NDArray[np.int32],
+    data: Singles,
+    at: Longs,
+    weights: Singles,
+    per_cell: Doubles,
+    by_logits: NDArray[Any],
+    by_log_size: Doubles,
+    by_background: Singles,
+    by_scaling: Singles,
+    by_theta: Singles,
+) -> None:
+    """Write −log p of cells and the gradients of its weighted sum.
+
+    Parameters
+    ----------
+    logits
+        (B, G) float32, or bfloat16 as uint16.
+    size
+        (B,) exp of the log library size.
+    background, scaling, theta
+        (E, G), (T, G), (D, G), and (B,) their rows.
+    indptr, indices, data, at
+        Counts as rows `at` of a sparse matrix.
+    weights
+        (B,).
+    per_cell, by_log_size
+        (B,), zeros; added to.
+    by_logits
+        (B, G) of the dtype of `logits`, written; may be `logits`.
+    by_background, by_scaling, by_theta
+        Zeros as large as the tables, added to; of no rows where none is wanted.
+    """
+    n_cells, n_genes = logits.shape
+    held, inverse = np.empty_like(theta), np.empty_like(theta)
+    _hold(theta.reshape(-1), held.reshape(-1), inverse.reshape(-1))
+    scratch, lanes = np.empty((3, STRETCH), np.float32), np.empty(7 * LANES, np.float32)
+    column = np.empty(LANES, np.int32)
+    start = indptr[at]
+    for first in range(0, n_genes, STRETCH):
+        last = min(first + STRETCH, n_genes)
+        n = last - first
+        mu, base, through = scratch[0, :n], scratch[1, :n], scratch[2, :n]
+        for b in range(n_cells):
+            out = by_logits[b, first:last]
+            w = weights[b]
+            if w == _ZERO:
+                out[:] = 0
+                continue
+            e, t, d = background_rows[b], scaling_rows[b], theta_rows[b]
+            y, theta_row = scaling[t, first:last], held[d, first:last]
+            theta_slope = by_theta[d, first:last]
+            per_cell[b] += _as_if_none(
+                logits[b, first:last], size[b], background[e, first:last], y, theta_row,
+                inverse[d, first:last], w, mu, base, through, theta_slope,
+            )  # fmt: skip
+            lo = start[b]
+            hi, end = lo, indptr[at[b] + 1]
+            while hi < end and indices[hi] < last:
+                hi += 1
+            start[b] = hi
+            per_cell[b] += _entries(
+                indices[lo:hi], data[lo:hi], first, w, theta_row, mu, base, theta_slope, lanes,
+                column,
+            )  # fmt: skip
+            by_log_size[b] += _spread(base, mu, through, out)
+            if by_background.shape[0] > 0:
+                _spread_background(base, y, size[b], by_background[e, first:last])
+            if by_scaling.shape[0] > 0:
+                _spread_scaling(base, mu, by_scaling[t, first:last])
+    if by_scaling.shape[0] > 0:
+        by_scaling /= scaling
+
+
+@_inner
+def _hold(theta: Singles, held: Singles, inverse: Singles) -> None:
+    """Write θ within bounds, and 1/θ."""
+    for i in range(theta.size):
+        t = theta[i]
+        t = _SMALLEST if t < _SMALLEST else t
+        t = _LARGEST if t > _LARGEST else t
+        held[i], inverse[i] = t, _ONE / t
+
+
+@_inner
+def _as_if_none(
+    logits: NDArray[Any],
+    size: Single,
+    s: Singles,
+    y: Singles,
+    theta: Singles,
+    inverse: Singles,
+    w: Single,
+    mu: Singles,
+    base: Singles,
+    through: Singles,
+    theta_slope: Singles,
+) -> Single:
+    """Hold a stretch of a cell to be without counts; returns its −log p.
+
+    Writes μ, w d(−log p)/dμ and dμ/d(logit), and adds to the slope of θ, which is
+
+        log(1 + r) − r/(1 + r),  r = μ/θ,
+
+    where both are alike if r is small: then it is r²/(1 + r) + (log(1 + r) − r).
+    """
+    total = _ZERO
+    for g in range(mu.size):
+        a = widened(logits[g])
+        a = _LOWEST if a < _LOWEST else a
+        positive = _ZERO if a < _ZERO else a
+        negative = a if a < _ZERO else -a
+        e = exp_of_negative(_LOWEST if negative < _LOWEST else negative)
+        rho = positive + log1p_of_share(e)
+        per_rho = size * y[g]
+        through[g] = per_rho * ((e if a < _ZERO else _ONE) / (_ONE + e))
+        m = per_rho * (rho + s[g])
+        m = _SMALLEST if m < _SMALLEST else m
+        mu[g] = m
+        r = m * inverse[g]
+        above = _ONE + r
+        share = _ONE / above
+        base[g] = w * share
+        k = exponent(above)
+        near = k == _ZERO
+        f = r if near else mantissa(above) - _ONE
+        curve, whole = log_curve(f), k * LN2
+        total += theta[g] * (whole + (f + curve))
+        rest = r * r * share if near else whole + (f - (_ONE - share))
+        theta_slope[g] += w * (rest + curve)
+    return total
+
+
+@_inner
+def _entries(
+    indices: NDArray[np.int32],
+    data: Singles,
+    first: int,
+    w: Single,
+    theta: Singles,
+    mu: Singles,
+    base: Singles,
+    theta_slope: Singles,
+    lanes: Singles,
+    column: NDArray[np.int32],
+) -> Single:
+    """Put right what `_as_if_none` says of genes with counts; returns what −log p lacked."""
+    total = 0.0
+    x, t, m = lanes[:LANES], lanes[LANES : 2 * LANES], lanes[2 * LANES : 3 * LANES]
+    for start in range(0, indices.size, LANES):
+        n = min(LANES, indices.size - start)
+        most = _ZERO
+        for i in range(n):
+            g, count = indices[start + i] - first, data[start + i]
+            column[i] = g
+            t[i], m[i] = theta[g], mu[g]
+            if count > _SMALL:
+                lacks, steeper = _large(count, t[i], m[i])
+                total += lacks
+                theta_slope[g] += np.float32(w * steeper)
+                base[g] *= _ONE - count / m[i]
+                count = _ZERO
+            x[i] = count
+            most = max(most, count)
+        for i in range(n, LANES):
+            x[i], t[i], m[i] = _ZERO, _ONE, _ONE
+        total += _small(int(most), lanes)
+        slope, factor = lanes[3 * LANES : 4 * LANES], lanes[4 * LANES : 5 * LANES]
+        for i in range(n):
+            g = column[i]
+            theta_slope[g] += w * slope[i]
+            base[g] *= factor[i]
+    return total
+
+
+@_inner
+def _small(most: int, lanes: Singles) -> Single:
+    """Return what counts x up to `most` add to −log p; writes the slope of θ and 1 − x/μ.
+
+    With c = 16/(θ + 16) and p = Π_{k<x} c (θ + k)/(k + 1), which neither overflows nor vanishes,
+
+        −log p lacks x log(c (θ + μ)/μ) − log p
+        its slope lacks Σ_{k<x} (k − μ)/((θ + k)(θ + μ)),
+
+    whose sums of 1/(θ + k) and k/(θ + k) are kept over the common denominator p.
+    """
+    x, t, m = lanes[:LANES], lanes[LANES : 2 * LANES], lanes[2 * LANES : 3 * LANES]
+    once, by_k = lanes[3 * LANES : 4 * LANES], lanes[4 * LANES : 5 * LANES]
+    c, p = lanes[5 * LANES : 6 * LANES], lanes[6 * LANES : 7 * LANES]
+    for i in range(LANES):
+        c[i] = _SMALL / (t[i] + _SMALL)
+        once[i], by_k[i], p[i] = _ZERO, _ZERO, _ONE
+    for number in range(most):
+        k = np.float32(number)
+        share = _ONE / (k + _ONE)
+        for i in range(LANES):
+            each = c[i] * share
+            step, added = (t[i] + k) * each, p[i] * each
+            step = step if x[i] > k else _ONE
+            added = added if x[i] > k else _ZERO
+            once[i] = once[i] * step + added
+            by_k[i] = by_k[i] * step + k * added
+            p[i] *= step
+    total = _ZERO
+    for i in range(LANES):
+        both = t[i] + m[i]
+        over = _ONE / m[i]
+        total += x[i] * log_of_positive(both * c[i] * over) - log_of_positive(p[i])
+        once[i] = (by_k[i] - m[i] * once[i]) / (p[i] * both)
+        by_k[i] = _ONE - x[i] * over
+    return total
+
+
+@_inner
+def _large(count: Single, theta: Single, mu: Single) -> tuple[Single, Single]:
+    """Do the same for one large count in double precision, by Stirling's series."""
+    x, m, z = np.float64(count), np.float64(mu), np.float64(theta)
+    both = z + m
+    p, inverses, left = 1.0, 0.0, x
+    while z < 10.0:
+        p *= z
+        inverses += 1.0 / z
+        z += 1.0
+        left -= 1.0
+    end, u = z + left, np.log1p(left / z)
+    rising = np.log(p) + left * np.log(z) + (end - 0.5) * u - left + _rest(end) - _rest(z)
+    factorial = (x + 0.5) * np.log(x) - x + 0.9189385332046727 + _rest(x)
+    value = x * np.log(both / m) - rising + factorial
+    digammas = inverses + u - _digamma_rest(end) + _digamma_rest(z)
+    return value, x / both - digammas
+
+
+@_inner
+def _rest(z: Single) -> Single:
+    """Return what Stirling's formula lacks of log Γ(z)."""
+    v = 1 / (z * z)
+    return (1 / 12 - v * (1 / 360 - v * (1 / 1260 - v / 1680))) / z
+
+
+@_inner
+def _digamma_rest(z: Single) -> Single:
+    """Return log z − ψ(z)."""
+    v = 1 / (z * z)
+    return 0.5 / z + v * (1 / 12 - v * (1 / 120 - v * (1 / 252 - v / 240)))
+
+
+@_inner
+def _spread(base: Singles, mu: Singles, through: Singles, out: NDArray[Any]) -> Single:
+    """Write the slopes of the logits; returns that of the log library size."""
+    total = _ZERO
+    for g in range(base.size):
+        total += base[g] * mu[g]
+        out[g] = narrowed(base[g] * through[g], out[g])
+    return total
+
+
+@_inner
+def _spread_background(base: Singles, y: Singles, size: Single, out: Singles) -> None:
+    for g in range(base.size):
+        out[g] += base[g] * (size * y[g])
+
+
+@_inner
+def _spread_scaling(base: Singles, mu: Singles, out: Singles) -> None:
+    """Add the slopes of the scaling times the scaling."""
+    for g in range(base.size):
+        out[g] += base[g] * mu[g]

@@ -1,0 +1,87 @@
+"""The reconstruction term by its kernel, on as many threads as torch has."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from celldyn.vae.encoder_input import bits_of
+from celldyn.vae.inputs import CountRows
+from celldyn.vae.kernels_likelihood import reconstruct
+from celldyn.vae.reconstruction_plain import Gradients, Parameters
+
+_FEWEST = 32
+"""Cells that are worth a thread."""
+Array = NDArray[Any]
+
+
+def compiled(
+    parameters: Parameters, counts: CountRows, weights: Tensor
+) -> tuple[Tensor, Gradients]:
+    """Do what `reconstruction_plain.plain` does: (B,) nll, and the gradients.
+
+    Parameters
+    ----------
+    parameters
+        On the CPU, float32; the logits that or bfloat16.
+    counts, weights
+        B cells.
+    """
+    logits = parameters.logits.detach().contiguous()
+    n_cells, n_genes = logits.shape
+    library = parameters.log_library.detach()
+    none = torch.zeros(n_cells, dtype=torch.int64)
+    wanted = [parameters.background is not None, parameters.scaling is not None, True]
+    tables: list[Array] = []
+    for table, rows, fill in (
+        (parameters.background, parameters.background_rows, 0.0),
+        (parameters.scaling, parameters.scaling_rows, 1.0),
+        (parameters.theta, parameters.theta_rows, 1.0),
+    ):
+        table = torch.full((1, n_genes), fill) if table is None else table.detach().contiguous()
+        tables += [table.numpy(), (none if rows is None else rows).numpy()]
+    by_logits = torch.empty_like(logits)
+    per_cell, by_size = np.zeros(n_cells), np.zeros(n_cells)
+    cells = [bits_of(logits), library.exp().numpy(), *tables[1::2]]
+    csr, at = counts.csr, np.ascontiguousarray(counts.at, dtype=np.int64)
+    w = weights.detach().to(torch.float32).numpy()
+    parts = _parts(n_cells)
+
+    def run(part: slice) -> list[Array]:
+        x, size, *rows = (array[part] for array in cells)
+        made = [
+            np.zeros_like(table) if asked else table[:0]
+            for table, asked in zip(tables[::2], wanted, strict=True)
+        ]
+        given = [array for pair in zip(tables[::2], rows, strict=True) for array in pair]
+        reconstruct(
+            x, size, *given, csr.indptr, csr.indices, csr.data, at[part], w[part],
+            per_cell[part], bits_of(by_logits)[part], by_size[part], *made,
+        )  # fmt: skip
+        return made
+
+    found = [run(parts[0])] if len(parts) == 1 else list(_pool(len(parts)).map(run, parts))
+    sums = [torch.from_numpy(sum(each[1:], each[0])) for each in zip(*found, strict=True)]
+    background, scaling, theta = (s if a else None for s, a in zip(sums, wanted, strict=True))
+    by_library = torch.from_numpy(by_size).to(torch.float32)
+    nll = torch.from_numpy(per_cell).to(torch.float32)
+    assert theta is not None
+    return nll, Gradients(by_logits, by_library, background, scaling, theta)
+
+
+def _parts(n_cells: int) -> list[slice]:
+    n = max(1, min(torch.get_num_threads(), n_cells // _FEWEST))
+    ends = np.linspace(0, n_cells, n + 1).astype(int).tolist()
+    return [slice(lo, hi) for lo, hi in pairwise(ends)]
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="celldyn-likelihood")
