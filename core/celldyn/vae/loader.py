@@ -214,8 +214,9 @@ class Minibatches:
 
     def _pooled(self, rng: np.random.Generator | None) -> list[Ints]:
         """Return the cells of each pool in their order."""
-        # A pool in use, the next being read and what its reading takes are within the budget.
-        room = self._budget // 4
+        # Within the budget are the pool of the last minibatch, which its user still holds, the
+        # pool in use, and the next one being read, which takes twice its size.
+        room = self._budget // 6
         order = self.cells if rng is None else np.sort(self.cells)
         size, largest = self._shard_size(order, min(room // 4, _MAX_SHARD_BYTES))
         shards = np.split(order, np.arange(size, len(order), size))

@@ -124,20 +124,18 @@ def _purposes(keys: KeysConfig) -> tuple[tuple[str, ...], str, str]:
     if not keys.ambient_covariate_keys:
         raise ConfigError(
             "Either batch_key or ambient_covariate_keys must be provided",
-            "name the columns of obs whose cells share ambient RNA, such as the well; a column "
-            "with one category makes it one background for all",
+            "name the columns of obs whose cells share ambient RNA, such as the well, or set "
+            "one_batch",
         )
     if not keys.dispersion_key:
         raise ConfigError(
             "Either batch_key or dispersion_key must be provided",
-            "name the column of obs within which genes are equally overdispersed; a column with "
-            "one category makes it one group",
+            "name the column of obs within which genes vary alike, or set one_batch",
         )
     if not keys.library_size_key:
         raise ConfigError(
             "Either batch_key or library_size_key must be provided",
-            "name the column of obs within which library sizes are alike; a column with one "
-            "category makes it one group",
+            "name the column of obs within which library sizes are alike, or set one_batch",
         )
     return tuple(keys.ambient_covariate_keys), keys.dispersion_key, keys.library_size_key
 
