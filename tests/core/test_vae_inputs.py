@@ -14,8 +14,9 @@ from vae_data_cases import N_OBS, N_VARS, counts, dense, multiome, tissue
 from celldyn.data import read, write
 from celldyn.errors import ConfigError, DataError, MissingKeyError
 from celldyn.jobs import MAX_SILENCE_S, run
+from celldyn.vae.backed import BackedCounts, MappedCounts
 from celldyn.vae.config import KeysConfig
-from celldyn.vae.counts import BackedCounts, HeldCounts, MappedCounts, counts_of
+from celldyn.vae.counts import HeldCounts, counts_of
 from celldyn.vae.preparing import prepare, prepare_job, prepare_mudata
 from celldyn.vae.setup import setup_anndata, setup_mudata
 
@@ -281,7 +282,7 @@ def test_counts_on_disk_are_those_in_memory(tmp_path, form):
 
 
 def test_neighbours_on_disk_are_read_together_and_the_far_apart_are_not(tmp_path, monkeypatch):
-    from celldyn.vae import counts as counts_module
+    from celldyn.vae import backed
 
     held = counts_of(on_disk(tmp_path, "h5ad").X)
     reads = []
@@ -293,7 +294,7 @@ def test_neighbours_on_disk_are_read_together_and_the_far_apart_are_not(tmp_path
     )
     held.rows(np.array([7, 3, 5, 4]))
     assert reads == [(3, 8)]
-    monkeypatch.setattr(counts_module, "_GAP_ENTRIES", 20)
+    monkeypatch.setattr(backed, "_GAP_ENTRIES", 20)
     reads.clear()
     got = held.rows(np.array([3, 4, 80, 82]))
     assert reads == [(3, 5), (80, 83)]

@@ -16,8 +16,9 @@ from vae_data_cases import N_OBS, cells, counts, dense, multiome, tissue
 
 from celldyn.data import read, write
 from celldyn.errors import DataError
+from celldyn.vae.backed import BackedCounts
 from celldyn.vae.config import KeysConfig
-from celldyn.vae.counts import BackedCounts, counts_of
+from celldyn.vae.counts import counts_of
 from celldyn.vae.csr import take_rows
 from celldyn.vae.inputs import CountRows
 from celldyn.vae.loader import Minibatches, batch_of, default_budget
@@ -266,15 +267,24 @@ def test_never_more_than_the_budget_in_memory(large, shuffle):
 
 def test_what_fits_is_read_once(large, monkeypatch):
     reads = []
-    original = BackedCounts.rows
+    original = BackedCounts._read
     monkeypatch.setattr(
-        BackedCounts, "rows", lambda self, at: reads.append(len(at)) or original(self, at)
+        BackedCounts,
+        "_read",
+        lambda self, first, last: reads.append((first, last)) or original(self, first, last),
     )
     loader = Minibatches(large, np.arange(5000), 128, shuffle=True, memory_budget=10_000_000)
     assert loader.is_resident
     for _ in range(3):
         assert sum(len(batch) for batch in loader) == 5000
-    assert reads == [5000]
+    assert reads == [(0, 5000)]
+    watched = Minibatches(large, np.arange(20_000), 128, memory_budget=10**9)
+    steps = list(watched.load_job())
+    assert steps[-1].fraction == 1
+    n_read = len(reads)
+    assert sum(len(batch) for batch in watched) == 20_000
+    assert len(reads) == n_read
+    assert list(watched.load_job()) == []
 
 
 def test_an_epoch_that_is_broken_off_leaves_no_thread(large):

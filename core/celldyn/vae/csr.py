@@ -135,18 +135,38 @@ def map_columns(csr: Csr, columns: Ints, n_features: int) -> Csr:
     return as_csr(ends[csr.indptr], places[kept], csr.data[kept], n_features, in_order=False)
 
 
-def stack_rows(parts: list[Csr], n_features: int) -> Csr:
-    """Return the rows of several, one after the other."""
-    if len(parts) == 1:
-        return parts[0]
-    starts = np.cumsum([0, *(len(part.data) for part in parts)])
-    pointers = [part.indptr[1:] + start for part, start in zip(parts, starts, strict=False)]
-    return Csr(
-        np.concatenate([np.zeros(1, np.int64), *pointers]),
-        np.concatenate([np.empty(0, np.int32), *(part.indices for part in parts)]),
-        np.concatenate([np.empty(0, np.float32), *(part.data for part in parts)]),
-        n_features,
-    )
+class Stack:
+    """Rows that come in pieces, put one after the other without holding any of them twice.
+
+    Parameters
+    ----------
+    n_rows
+        Rows that will come.
+    n_entries
+        Entries that will come, at most.
+    n_features
+        Columns.
+    """
+
+    def __init__(self, n_rows: int, n_entries: int, n_features: int) -> None:
+        self._indptr = np.zeros(n_rows + 1, np.int64)
+        self._indices = np.empty(n_entries, np.int32)
+        self._data = np.empty(n_entries, np.float32)
+        self._n_features, self._n_rows = n_features, 0
+
+    def add(self, piece: Csr) -> None:
+        """Put these rows after those that have come."""
+        first = self._indptr[self._n_rows]
+        last = first + len(piece.data)
+        rows = slice(self._n_rows + 1, self._n_rows + len(piece.indptr))
+        self._indptr[rows] = piece.indptr[1:] + first
+        self._indices[first:last], self._data[first:last] = piece.indices, piece.data
+        self._n_rows += len(piece.indptr) - 1
+
+    def whole(self) -> Csr:
+        """Return all rows that have come."""
+        indptr = self._indptr[: self._n_rows + 1]
+        return Csr(indptr, self._indices[: indptr[-1]], self._data[: indptr[-1]], self._n_features)
 
 
 def row_sums(csr: Csr) -> NDArray[np.float64]:

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from celldyn.jobs import Job, run
 from celldyn.vae.codes import CodeBlock, masks_needed
-from celldyn.vae.counts import HeldCounts
+from celldyn.vae.counts import HeldCounts, rows_job
 from celldyn.vae.csr import BYTES_PER_ENTRY
 from celldyn.vae.inputs import Batch, CountMatrix, Csr, Ints, VAEInputs
 from celldyn.vae.stores import CountStore, DenseStore, DeviceStore, HostStore
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 _POOL_CELLS = 1 << 16
 """Cells whose codes are gathered at once where the counts are all at hand."""
 
-_MAX_SHARD_BYTES = 1 << 26
+_MAX_POOL_BYTES = 1 << 28
+"""A pool that is read in well under a second is random enough."""
+
+_SHARDS_IN_POOL = 8
 _UNKNOWN_MEMORY = 4 << 30
 
 
@@ -49,6 +53,10 @@ def _free_memory() -> int:
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     return _UNKNOWN_MEMORY
+
+
+_Resident: TypeAlias = tuple[tuple[CountStore, ...], Ints | None]
+"""Stores of all counts, and the row in them of each cell; None if that is the cell's number."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,7 +127,7 @@ class Minibatches:
         self._shuffle, self._generator, self._drop_last = shuffle, generator, drop_last
         self._masked = masks_needed(inputs, self.cells)
         self._bytes = _bytes_of([each.counts for each in inputs.modalities], inputs.n_obs)
-        self._resident: tuple[tuple[CountStore, ...], Ints | None] | None = None
+        self._resident: _Resident | None = None
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.cells), self.batch_size)
@@ -163,9 +171,7 @@ class Minibatches:
 
     def _whole_pools(self, rng: np.random.Generator | None) -> Iterator[_Pool]:
         """Yield the cells of an epoch whose counts are all at hand."""
-        if self._resident is None:
-            self._resident = self._bring_all()
-        stores, rows = self._resident
+        stores, rows = self._resident or run(self._resident_job(), bar=False)
         order = np.arange(len(self.cells)) if rng is None else rng.permutation(len(self.cells))
         step = max(_POOL_CELLS // self.batch_size, 1) * self.batch_size
         for start in range(0, len(order), step):
@@ -173,22 +179,30 @@ class Minibatches:
             cells = self.cells[part]
             yield _Pool(cells, stores, cells if rows is None else rows[part])
 
-    def _bring_all(self) -> tuple[tuple[CountStore, ...], Ints | None]:
-        """Return the stores of all counts, and the row in them of each of `cells`."""
-        if self._is_held:
-            held = [each.counts for each in self.inputs.modalities]
-            return tuple(
-                HostStore(each.csr) for each in held if isinstance(each, HeldCounts)
-            ), None
-        wanted, rows = np.unique(self.cells, return_inverse=True)
-        n_dense = sum(4 * len(wanted) * each.counts.shape[1] for each in self.inputs.modalities)
-        stores = self._stores(wanted, dense=n_dense <= self._budget // 2)
-        return stores, rows
+    def load_job(self) -> Job[None]:
+        """Bring all counts to where they are used, if they fit there.
 
-    def _stores(self, cells: Ints, *, dense: bool) -> tuple[CountStore, ...]:
-        """Read the counts of some cells, and put them where they are used."""
-        rows = (each.counts.rows(cells) for each in self.inputs.modalities)
-        return tuple(self._store(csr, dense=dense) for csr in rows)
+        The first iteration does so if this has not run; this can be watched and stopped.
+        """
+        if self._resident is None and self.is_resident:
+            yield from self._resident_job()
+
+    def _resident_job(self) -> Job[_Resident]:
+        """Fill and return the stores of all counts."""
+        held = [each.counts for each in self.inputs.modalities]
+        if self._is_held:
+            stores = tuple(HostStore(each.csr) for each in held if isinstance(each, HeldCounts))
+            self._resident = stores, None
+            return self._resident
+        wanted, rows = np.unique(self.cells, return_inverse=True)
+        n_dense = sum(4 * len(wanted) * each.shape[1] for each in held)
+        parts = []
+        for each in held:
+            csr = yield from rows_job(each, wanted)
+            parts.append(self._store(csr, dense=n_dense <= self._budget // 2))
+            del csr
+        self._resident = tuple(parts), rows
+        return self._resident
 
     def _store(self, csr: Csr, *, dense: bool) -> CountStore:
         if self.device.type == "cpu":
@@ -210,15 +224,16 @@ class Minibatches:
 
     def _read(self, cells: Ints) -> _Pool:
         wanted, at = np.unique(cells, return_inverse=True)
-        return _Pool(cells, self._stores(wanted, dense=False), at)
+        rows = (each.counts.rows(wanted) for each in self.inputs.modalities)
+        return _Pool(cells, tuple(self._store(csr, dense=False) for csr in rows), at)
 
     def _pooled(self, rng: np.random.Generator | None) -> list[Ints]:
         """Return the cells of each pool in their order."""
         # Within the budget are the pool of the last minibatch, which its user still holds, the
-        # pool in use, and the next one being read, which takes twice its size.
-        room = self._budget // 6
+        # pool in use, and the next one being read, with what its reading takes.
+        room = min(self._budget // 6, _MAX_POOL_BYTES)
         order = self.cells if rng is None else np.sort(self.cells)
-        size, largest = self._shard_size(order, min(room // 4, _MAX_SHARD_BYTES))
+        size, largest = self._shard_size(order, room // _SHARDS_IN_POOL)
         shards = np.split(order, np.arange(size, len(order), size))
         if rng is not None:
             shards = [shards[at] for at in rng.permutation(len(shards))]

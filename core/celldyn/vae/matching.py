@@ -11,7 +11,8 @@ import pandas as pd
 from celldyn.data.genes import matrix_of
 from celldyn.data.words import counted, listed
 from celldyn.errors import DataError
-from celldyn.vae.counts import HeldCounts, MappedCounts
+from celldyn.vae.backed import MappedCounts
+from celldyn.vae.counts import HeldCounts
 from celldyn.vae.csr import map_columns, take_rows
 from celldyn.vae.inputs import CountMatrix, Ints
 from celldyn.vae.setup_record import ModalitySetup
