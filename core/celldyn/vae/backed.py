@@ -20,7 +20,7 @@ from celldyn.vae.csr import (
 )
 from celldyn.vae.inputs import Csr, Ints
 
-BLOCK_ENTRIES = 1 << 22
+BLOCK_ENTRIES = 1 << 20
 """Entries that are looked at, or read from disk, at once."""
 
 _GAP_ENTRIES = 1 << 16
