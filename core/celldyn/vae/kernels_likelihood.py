@@ -10,43 +10,31 @@ a count only multiplies what the gene says for x = 0, and all that is above μ f
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from celldyn.vae.kernels_bits import Single, exponent, mantissa, narrowed, widened
+from celldyn.vae.kernels_counts import LANES, N_LANES, put_right
 from celldyn.vae.kernels_math import (
     LN2,
     exp_of_negative,
+    inner,
     log1p_of_share,
     log_curve,
-    log_of_positive,
 )
 
 Singles = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Longs = NDArray[np.int64]
-F = TypeVar("F", bound=Callable[..., Any])
 
 STRETCH = 512
 """Genes at once."""
-LANES = 32
-"""Counts above 0 at once."""
-SMALL = 16
-"""Up to here Γ(x + θ)/Γ(θ) is a product; above, Stirling's series."""
-
-_FAST = {"contract", "nsz", "reassoc"}
 _ZERO, _ONE = np.float32(0), np.float32(1)
-_LOWEST = np.float32(-80)
+_LOWEST = np.float32(-60)
 _SMALLEST, _LARGEST = np.float32(1e-30), np.float32(1e30)
-_SMALL = np.float32(SMALL)
-
-_inner: Callable[[F], F] = numba.njit(
-    nogil=True, error_model="numpy", fastmath=_FAST, no_cpython_wrapper=True
-)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
@@ -95,7 +83,7 @@ def reconstruct(
     n_cells, n_genes = logits.shape
     held, inverse = np.empty_like(theta), np.empty_like(theta)
     _hold(theta.reshape(-1), held.reshape(-1), inverse.reshape(-1))
-    scratch, lanes = np.empty((3, STRETCH), np.float32), np.empty(7 * LANES, np.float32)
+    scratch, lanes = np.empty((3, STRETCH), np.float32), np.empty(N_LANES, np.float32)
     column = np.empty(LANES, np.int32)
     start = indptr[at]
     for first in range(0, n_genes, STRETCH):
@@ -120,7 +108,7 @@ def reconstruct(
             while hi < end and indices[hi] < last:
                 hi += 1
             start[b] = hi
-            per_cell[b] += _entries(
+            per_cell[b] += put_right(
                 indices[lo:hi], data[lo:hi], first, w, theta_row, mu, base, theta_slope, lanes,
                 column,
             )  # fmt: skip
@@ -131,9 +119,13 @@ def reconstruct(
                 _spread_scaling(base, mu, by_scaling[t, first:last])
     if by_scaling.shape[0] > 0:
         by_scaling /= scaling
+    for b in range(n_cells):
+        # Bits of a NaN make a number of its logarithm: its slope tells.
+        if np.isnan(by_log_size[b]):
+            per_cell[b] = np.nan
 
 
-@_inner
+@inner
 def _hold(theta: Singles, held: Singles, inverse: Singles) -> None:
     """Write θ within bounds, and 1/θ."""
     for i in range(theta.size):
@@ -143,7 +135,7 @@ def _hold(theta: Singles, held: Singles, inverse: Singles) -> None:
         held[i], inverse[i] = t, _ONE / t
 
 
-@_inner
+@inner
 def _as_if_none(
     logits: NDArray[Any],
     size: Single,
@@ -192,120 +184,7 @@ def _as_if_none(
     return total
 
 
-@_inner
-def _entries(
-    indices: NDArray[np.int32],
-    data: Singles,
-    first: int,
-    w: Single,
-    theta: Singles,
-    mu: Singles,
-    base: Singles,
-    theta_slope: Singles,
-    lanes: Singles,
-    column: NDArray[np.int32],
-) -> Single:
-    """Put right what `_as_if_none` says of genes with counts; returns what −log p lacked."""
-    total = 0.0
-    x, t, m = lanes[:LANES], lanes[LANES : 2 * LANES], lanes[2 * LANES : 3 * LANES]
-    for start in range(0, indices.size, LANES):
-        n = min(LANES, indices.size - start)
-        most = _ZERO
-        for i in range(n):
-            g, count = indices[start + i] - first, data[start + i]
-            column[i] = g
-            t[i], m[i] = theta[g], mu[g]
-            if count > _SMALL:
-                lacks, steeper = _large(count, t[i], m[i])
-                total += lacks
-                theta_slope[g] += np.float32(w * steeper)
-                base[g] *= _ONE - count / m[i]
-                count = _ZERO
-            x[i] = count
-            most = max(most, count)
-        for i in range(n, LANES):
-            x[i], t[i], m[i] = _ZERO, _ONE, _ONE
-        total += _small(int(most), lanes)
-        slope, factor = lanes[3 * LANES : 4 * LANES], lanes[4 * LANES : 5 * LANES]
-        for i in range(n):
-            g = column[i]
-            theta_slope[g] += w * slope[i]
-            base[g] *= factor[i]
-    return total
-
-
-@_inner
-def _small(most: int, lanes: Singles) -> Single:
-    """Return what counts x up to `most` add to −log p; writes the slope of θ and 1 − x/μ.
-
-    With c = 16/(θ + 16) and p = Π_{k<x} c (θ + k)/(k + 1), which neither overflows nor vanishes,
-
-        −log p lacks x log(c (θ + μ)/μ) − log p
-        its slope lacks Σ_{k<x} (k − μ)/((θ + k)(θ + μ)),
-
-    whose sums of 1/(θ + k) and k/(θ + k) are kept over the common denominator p.
-    """
-    x, t, m = lanes[:LANES], lanes[LANES : 2 * LANES], lanes[2 * LANES : 3 * LANES]
-    once, by_k = lanes[3 * LANES : 4 * LANES], lanes[4 * LANES : 5 * LANES]
-    c, p = lanes[5 * LANES : 6 * LANES], lanes[6 * LANES : 7 * LANES]
-    for i in range(LANES):
-        c[i] = _SMALL / (t[i] + _SMALL)
-        once[i], by_k[i], p[i] = _ZERO, _ZERO, _ONE
-    for number in range(most):
-        k = np.float32(number)
-        share = _ONE / (k + _ONE)
-        for i in range(LANES):
-            each = c[i] * share
-            step, added = (t[i] + k) * each, p[i] * each
-            step = step if x[i] > k else _ONE
-            added = added if x[i] > k else _ZERO
-            once[i] = once[i] * step + added
-            by_k[i] = by_k[i] * step + k * added
-            p[i] *= step
-    total = _ZERO
-    for i in range(LANES):
-        both = t[i] + m[i]
-        over = _ONE / m[i]
-        total += x[i] * log_of_positive(both * c[i] * over) - log_of_positive(p[i])
-        once[i] = (by_k[i] - m[i] * once[i]) / (p[i] * both)
-        by_k[i] = _ONE - x[i] * over
-    return total
-
-
-@_inner
-def _large(count: Single, theta: Single, mu: Single) -> tuple[Single, Single]:
-    """Do the same for one large count in double precision, by Stirling's series."""
-    x, m, z = np.float64(count), np.float64(mu), np.float64(theta)
-    both = z + m
-    p, inverses, left = 1.0, 0.0, x
-    while z < 10.0:
-        p *= z
-        inverses += 1.0 / z
-        z += 1.0
-        left -= 1.0
-    end, u = z + left, np.log1p(left / z)
-    rising = np.log(p) + left * np.log(z) + (end - 0.5) * u - left + _rest(end) - _rest(z)
-    factorial = (x + 0.5) * np.log(x) - x + 0.9189385332046727 + _rest(x)
-    value = x * np.log(both / m) - rising + factorial
-    digammas = inverses + u - _digamma_rest(end) + _digamma_rest(z)
-    return value, x / both - digammas
-
-
-@_inner
-def _rest(z: Single) -> Single:
-    """Return what Stirling's formula lacks of log Γ(z)."""
-    v = 1 / (z * z)
-    return (1 / 12 - v * (1 / 360 - v * (1 / 1260 - v / 1680))) / z
-
-
-@_inner
-def _digamma_rest(z: Single) -> Single:
-    """Return log z − ψ(z)."""
-    v = 1 / (z * z)
-    return 0.5 / z + v * (1 / 12 - v * (1 / 120 - v * (1 / 252 - v / 240)))
-
-
-@_inner
+@inner
 def _spread(base: Singles, mu: Singles, through: Singles, out: NDArray[Any]) -> Single:
     """Write the slopes of the logits; returns that of the log library size."""
     total = _ZERO
@@ -315,13 +194,13 @@ def _spread(base: Singles, mu: Singles, through: Singles, out: NDArray[Any]) -> 
     return total
 
 
-@_inner
+@inner
 def _spread_background(base: Singles, y: Singles, size: Single, out: Singles) -> None:
     for g in range(base.size):
         out[g] += base[g] * (size * y[g])
 
 
-@_inner
+@inner
 def _spread_scaling(base: Singles, mu: Singles, out: Singles) -> None:
     """Add the slopes of the scaling times the scaling."""
     for g in range(base.size):

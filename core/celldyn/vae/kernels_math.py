@@ -17,8 +17,14 @@ from celldyn.vae.kernels_bits import Single, exponent, mantissa, power_of_two, r
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_FAST = {"contract", "nsz", "reassoc"}
+"""Sums may be reordered, which lets them run in vector registers; NaN and infinity stay."""
+
+inner: Callable[[F], F] = numba.njit(
+    nogil=True, error_model="numpy", fastmath=_FAST, no_cpython_wrapper=True
+)
 inlined: Callable[[F], F] = numba.njit(
-    nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}, inline="always"
+    nogil=True, error_model="numpy", fastmath=_FAST, inline="always"
 )
 
 _ONE = np.float32(1)

@@ -76,7 +76,8 @@ def bounded(parameter: Tensor) -> Tensor:
 
 def log_prob(x: Tensor, mu: Tensor, theta: Tensor) -> Tensor:
     """Return log p of equal shapes, given parameters within bounds."""
-    zero = -theta * torch.log1p(mu / theta)
+    ratio = (mu / theta).clamp(max=torch.finfo(mu.dtype).max)
+    zero = -theta * torch.log1p(ratio)
     k = x.clamp(min=1.0)
     n, total = k + theta, theta + mu
     gap = k - mu

@@ -40,7 +40,7 @@ def reconstruction(
     Parameters
     ----------
     logits
-        (B, G) of the decoder, float32, float64 or bfloat16; below −80 they count as −80.
+        (B, G) of the decoder, float32, float64 or bfloat16; below −60 they count as −60.
     log_library
         (B,).
     background, scaling, theta

@@ -11,8 +11,8 @@ from torch import Tensor
 from celldyn.vae.inputs import CountRows
 from celldyn.vae.likelihood import bounded, log_prob, slopes
 
-LOWEST = -80.0
-"""Logits below count as this: e^−80 is still a normal number in single precision."""
+LOWEST = -60.0
+"""Logits below count as this, so that neither e^x nor a count over it leaves single precision."""
 
 
 class Parameters(NamedTuple):
@@ -59,7 +59,8 @@ def plain(
     """Return (B,) nll of each cell, and the gradients."""
     logits, log_library = parameters.logits, parameters.log_library
     x = dense(counts, logits)
-    held = logits.to(x.dtype).clamp(min=LOWEST)
+    w = weights.to(x.dtype)[:, None]
+    held = torch.where(w != 0, logits.to(x.dtype), 0.0).clamp(min=LOWEST)
     rho = torch.nn.functional.softplus(held) if activation == "softplus" else held.softmax(1)
     size = log_library.to(x.dtype).exp()[:, None]
     y = _rows(parameters.scaling, parameters.scaling_rows)
@@ -67,10 +68,9 @@ def plain(
     s = _rows(parameters.background, parameters.background_rows)
     mu = bounded(per_rho * (rho if s is None else rho + s))
     theta = bounded(parameters.theta[parameters.theta_rows].to(x.dtype))
-    w = weights.to(x.dtype)[:, None]
     per_cell = -torch.where(w[:, 0] != 0, log_prob(x, mu, theta).sum(1), 0.0)
     by_mu, by_theta = slopes(x, mu, theta)
-    by_mu, by_theta = torch.where(w != 0, -w * by_mu, 0), torch.where(w != 0, -w * by_theta, 0)
+    by_mu, by_theta = -w * by_mu, -w * by_theta
     by_rho = by_mu * per_rho
     return per_cell, Gradients(
         _through(by_rho, rho, held, activation).to(logits.dtype),

@@ -1,0 +1,299 @@
+"""The reconstruction and the encoder's input: compiled, in torch, and by their definitions."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+
+from celldyn.vae.encoder_input import encoder_input
+from celldyn.vae.inputs import CountRows, Csr
+from celldyn.vae.likelihood import gamma_poisson_log_prob
+from celldyn.vae.reconstruction import reconstruction
+from celldyn.vae.reconstruction_plain import dense
+
+PARAMETERS = ("logits", "log_library", "background", "scaling", "theta")
+N_ROWS = 60
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def count_rows(counts, at):
+    matrix = sparse.csr_matrix(np.asarray(counts, dtype=np.float32))
+    matrix.sort_indices()
+    indptr, indices = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32)
+    return CountRows(Csr(indptr, indices, matrix.data, matrix.shape[1]), np.asarray(at))
+
+
+def case(B=23, G=1037, tables=(3, 2, 4), seed=0):
+    """Cells of a matrix in no order, one of them without counts, with counts up to 1e5."""
+    rng = np.random.default_rng(seed)
+    counts = rng.negative_binomial(0.4, 0.1, (N_ROWS, G)).astype(np.float32)
+    counts[0] = 0
+    counts[1, :5] = [1e5, 3e4, 16, 17, 15]
+    at = np.concatenate([[0, 1], 2 + rng.permutation(N_ROWS - 2)])[:B]
+
+    def table(rows, draw):
+        return torch.tensor(draw(rng, (rows, G)), dtype=torch.float32)
+
+    def rows(n):
+        return torch.tensor(rng.integers(0, n, B))
+
+    E, T, D = tables
+    return {
+        "logits": table(B, lambda r, s: r.normal(0, 2, s)),
+        "log_library": torch.tensor(rng.normal(0, 0.5, B), dtype=torch.float32),
+        "background": table(E, lambda r, s: r.gamma(1, 0.1, s)),
+        "background_rows": rows(E),
+        "scaling": table(T, lambda r, s: r.gamma(50, 1 / 50, s)),
+        "scaling_rows": rows(T),
+        "theta": table(D, lambda r, s: r.gamma(1, 2, s) + 1e-3),
+        "theta_rows": rows(D),
+        "counts": count_rows(counts, at),
+        "weights": torch.tensor(rng.random(B) + 0.5, dtype=torch.float32),
+    }
+
+
+def without_tables(given):
+    return given | dict.fromkeys(("background", "background_rows", "scaling", "scaling_rows"))
+
+
+def double(given):
+    return {
+        key: value.double()
+        if isinstance(value, torch.Tensor) and value.is_floating_point()
+        else value
+        for key, value in given.items()
+    }
+
+
+def evaluate(given, **options):
+    """Return total, (B,) nll and the gradients by name."""
+    names = [name for name in PARAMETERS if given[name] is not None]
+    free = {name: given[name].detach().requires_grad_() for name in names}
+    total, per_cell = reconstruction(**(given | free), **options)
+    slopes = torch.autograd.grad(total, list(free.values()))
+    return total.detach(), per_cell, dict(zip(names, slopes, strict=True))
+
+
+def define(given, activation="softplus"):
+    """Do the same by autograd of the equations."""
+    names = [name for name in PARAMETERS if given[name] is not None]
+    free = {name: given[name].detach().requires_grad_() for name in names}
+    now = given | free
+    logits = now["logits"]
+    rho = torch.nn.functional.softplus(logits) if activation == "softplus" else logits.softmax(1)
+    s = 0 if now["background"] is None else now["background"][now["background_rows"]]
+    y = 1 if now["scaling"] is None else now["scaling"][now["scaling_rows"]]
+    mu = now["log_library"].exp()[:, None] * (rho + s) * y
+    theta, x = now["theta"][now["theta_rows"]], dense(now["counts"], logits)
+    per_cell = -gamma_poisson_log_prob(x, mu, theta).sum(1)
+    total = (per_cell * now["weights"]).sum()
+    return (
+        total.detach(),
+        per_cell,
+        dict(zip(names, torch.autograd.grad(total, list(free.values())), strict=True)),
+    )
+
+
+def assert_same(found, truth, tolerance=1e-6):
+    """Hold totals to a relative, and gradients to an error relative to the row's largest."""
+    for one, other in zip(found[:2], truth[:2], strict=True):
+        torch.testing.assert_close(one.double(), other.double(), rtol=tolerance, atol=1e-6)
+    assert found[2].keys() == truth[2].keys()
+    for name, slope in truth[2].items():
+        scale = slope.abs().amax(dim=-1, keepdim=True).clamp(min=1e-30)
+        error = (found[2][name].double() - slope.double()).abs() / scale
+        assert error.max() < tolerance, name
+        assert found[2][name].shape == slope.shape
+
+
+@pytest.mark.parametrize("activation", ["softplus", "softmax"])
+def test_plain_is_the_definition(activation):
+    given = double(case())
+    found = evaluate(given, activation=activation)
+    assert_same(found, define(given, activation), 1e-11)
+    assert_same(
+        evaluate(without_tables(given), activation=activation),
+        define(without_tables(given), activation),
+        1e-11,
+    )
+    assert found[0].dtype == torch.float64
+
+
+@pytest.mark.parametrize("G", [1, 15, 511, 512, 513, 1037])
+def test_compiled_is_plain(G):
+    given = case(G=max(G, 5))
+    assert_same(evaluate(given), evaluate(double(given)))
+    assert_same(evaluate(without_tables(given)), evaluate(double(without_tables(given))))
+
+
+def test_dense_counts_give_the_same():
+    given = case()
+    x = dense(given["counts"], given["logits"])
+    assert_same(evaluate(given | {"counts": x}), evaluate(given), 3e-6)
+
+
+def test_theta_of_each_cell():
+    given = case(B=23, tables=(3, 2, 23))
+    given["theta_rows"] = torch.arange(23)
+    assert_same(evaluate(given), evaluate(double(given)))
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("theta", [1e-8, 1e-4, 1e-2, 30.0, 1e3, 1e5, 1e8]),
+        ("logits", [-60.0, -20.0, -1e-6, 0.0, 1e-6, 20.0, 1e5]),
+        ("background", [0.0, 1e-12, 1e-6, 1.0, 1e4, 1e6, 10.0]),
+    ],
+)
+def test_tiny_and_huge_parameters(name, values):
+    """Each gene's numbers on their own scale, a cell at a time so that no large one hides it."""
+    given = case(G=7, B=20)
+    given[name] = torch.tensor(values).expand(given[name].shape).clone()
+    for b in range(20):
+        one = given | {"weights": torch.zeros(20).index_fill(0, torch.tensor([b]), 1.0)}
+        (total, _, found), (truth, _, slopes) = evaluate(one), evaluate(double(one))
+        assert total.item() == pytest.approx(truth.item(), rel=1e-6, abs=1e-6)
+        for key in ("logits", "log_library", "background", "scaling"):
+            torch.testing.assert_close(found[key].double(), slopes[key], rtol=1e-5, atol=1e-7)
+        # On the scale of log θ: that is how it is learned.
+        by_log = (slopes["theta"] * one["theta"]).abs()
+        error = (found["theta"] - slopes["theta"]).abs() * one["theta"]
+        assert (error <= 1e-5 * by_log + 3e-6 * dense(one["counts"], total)[b].clamp(min=1)).all()
+
+
+def test_logits_out_of_range_still_learn():
+    """e^x underflows; a gene with counts must find back from there all the same."""
+    given = without_tables(case(G=5))
+    given["logits"] = torch.full_like(given["logits"], -500.0)
+    _, per_cell, slopes = evaluate(given)
+    assert torch.isfinite(per_cell).all()
+    x = dense(given["counts"], given["logits"])
+    torch.testing.assert_close(slopes["logits"], -x * given["weights"][:, None])
+    given["logits"][2, 3] = torch.nan
+    total, per_cell, _ = evaluate(given)
+    assert torch.isnan(total)
+    assert torch.isnan(per_cell).sum() == 1
+
+
+def test_a_cell_of_weight_zero_costs_nothing():
+    given = case()
+    given["weights"][[1, 4]] = 0
+    given["logits"][4] = torch.nan
+    for form in (given, double(given)):
+        total, per_cell, slopes = evaluate(form)
+        assert torch.isfinite(total)
+        assert (per_cell[[1, 4]] == 0).all()
+        assert (slopes["logits"][[1, 4]] == 0).all()
+        assert (slopes["log_library"][[1, 4]] == 0).all()
+    others = [b for b in range(23) if b not in (1, 4)]
+    few = given | {
+        key: given[key][others]
+        for key in ("logits", "log_library", "weights", *(f"{n}_rows" for n in PARAMETERS[2:]))
+    }
+    few["counts"] = CountRows(given["counts"].csr, given["counts"].at[others])
+    alone = evaluate(few)
+    torch.testing.assert_close(alone[0], evaluate(given)[0])
+    for name in PARAMETERS[2:]:
+        assert torch.equal(alone[2][name], evaluate(given)[2][name])
+
+
+def test_backward_scales_what_forward_made():
+    given = case(B=4, G=40)
+    theta = given["theta"].clone().requires_grad_()
+    total, per_cell = reconstruction(**(given | {"theta": theta}))
+    assert not per_cell.requires_grad
+    (three,) = torch.autograd.grad(3 * total, theta)
+    torch.testing.assert_close(three, 3 * evaluate(given)[2]["theta"])
+    with torch.no_grad():
+        assert torch.equal(reconstruction(**given)[0], total.detach())
+
+
+def test_low_precision_logits():
+    """What autocast's decoder gives: read as they are, the slopes rounded to the nearest."""
+    given = case()
+    low = given | {"logits": given["logits"].bfloat16()}
+    same = given | {"logits": low["logits"].float()}
+    found, truth = evaluate(low), evaluate(same)
+    assert torch.equal(found[0], truth[0])
+    assert found[2]["logits"].dtype == torch.bfloat16
+    assert torch.equal(found[2]["logits"], truth[2]["logits"].bfloat16())
+    assert torch.equal(found[2]["theta"], truth[2]["theta"])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(evaluate(low)[0], truth[0])
+        assert_same(evaluate(double(same)), evaluate(double(same)), 1e-12)
+
+
+def test_repeats_to_the_last_bit_on_any_thread_count():
+    given = case(B=N_ROWS, G=700)
+    given |= {"counts": CountRows(given["counts"].csr, np.arange(N_ROWS).repeat(2)[:N_ROWS])}
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        first, second = evaluate(given), evaluate(given)
+        assert torch.equal(first[0], second[0])
+        assert all(torch.equal(first[2][name], second[2][name]) for name in PARAMETERS)
+        assert_same(first, evaluate(double(given)))
+
+
+def test_input_is_the_logarithm():
+    counts = case()["counts"]
+    x = dense(counts, torch.empty(0))
+    torch.testing.assert_close(encoder_input(counts), torch.log1p(x), rtol=2e-7, atol=0)
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        made = encoder_input(counts, dtype=dtype)
+        assert made.dtype == dtype
+        torch.testing.assert_close(made, encoder_input(x, dtype=dtype), rtol=2e-7, atol=0)
+    assert torch.equal(encoder_input(counts, dropout=0.5, seed=None), encoder_input(counts))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_left_out_is_of_the_seed_the_cell_and_the_gene(dtype):
+    counts = case()["counts"]
+    x = dense(counts, torch.empty(0))
+    options = {"dropout": 0.3, "seed": 2**40 + 7, "dtype": dtype}
+    made = encoder_input(counts, **options)
+    as_tensor = encoder_input(x, rows=torch.from_numpy(counts.at), **options)
+    torch.testing.assert_close(made, as_tensor, rtol=3e-7, atol=0)
+    turned = CountRows(counts.csr, counts.at[::-1].copy())
+    assert torch.equal(encoder_input(turned, **options), made.flip(0))
+    assert torch.equal(encoder_input(CountRows(counts.csr, counts.at[4:5]), **options)[0], made[4])
+    for seed in (7, 8, 2**41 + 7):
+        other = encoder_input(counts, **(options | {"seed": seed}))
+        differs = ((other == 0) != (made == 0))[x > 0].float().mean()
+        assert differs == pytest.approx(2 * 0.3 * 0.7, abs=0.03)
+
+
+def test_inputs_are_left_out_at_random():
+    """Rates over all, over genes and over cells; neighbours are independent; the mean is kept."""
+    n, rate = 400, 0.1
+    counts = count_rows(np.ones((n, n)), np.arange(n))
+    out = (encoder_input(counts, dropout=rate, seed=3) == 0).double()
+    sd = np.sqrt(rate * (1 - rate))
+    assert out.mean().item() == pytest.approx(rate, abs=5 * sd / n)
+    for axis in (0, 1):
+        spread = (out.mean(axis) - rate) / (sd / np.sqrt(n))
+        assert spread.std().item() == pytest.approx(1, abs=0.15)
+        beside = ((out - rate) * (out - rate).roll(1, axis)).mean() / sd**2
+        assert abs(beside.item()) < 5 / n
+    again = (encoder_input(counts, dropout=rate, seed=4) == 0).double()
+    assert abs(((out - rate) * (again - rate)).mean().item() / sd**2) < 5 / n
+    kept = encoder_input(counts, dropout=rate, seed=3)[out == 0]
+    torch.testing.assert_close(kept, torch.full_like(kept, np.log(2) / (1 - rate)))
+
+
+def test_kernels_wait_until_they_are_called():
+    """Numba takes half a second to import: not for whoever only opens a result."""
+    code = "import sys, celldyn.vae.reconstruction; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
