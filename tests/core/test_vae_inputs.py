@@ -334,6 +334,26 @@ def test_a_matrix_stored_by_columns_on_disk_is_refused(tmp_path):
         prepare(backed, KEYS)
 
 
+def test_a_file_that_was_closed_is_told(tmp_path):
+    adata = on_disk(tmp_path, "h5ad")
+    held = prepare(adata, KEYS).modalities[0].counts
+    adata.file.close()
+    with pytest.raises(DataError, match="X can no longer be read from disk"):
+        held.rows(EVERY)
+    assert held.shape == (N_OBS, N_VARS)
+
+
+def test_row_pointers_that_lie_are_told(tmp_path):
+    import anndata
+    import h5py
+
+    write(tissue(), tmp_path / "a.h5ad")
+    with h5py.File(tmp_path / "a.h5ad", "r+") as file:
+        file["X/indptr"][N_OBS // 2] = 10**6
+    with pytest.raises(DataError, match="damaged"):
+        prepare(anndata.read_h5ad(tmp_path / "a.h5ad", backed="r"), KEYS)
+
+
 # --- cost ----------------------------------------------------------------------------------------
 
 

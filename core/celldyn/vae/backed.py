@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from celldyn.data.words import reason
 from celldyn.errors import DataError
 from celldyn.jobs import Job, Progress, run
 from celldyn.vae.csr import (
     BYTES_PER_ENTRY,
     Stack,
+    check_pointers,
     checked_csr,
     dense_to_csr,
     map_columns,
@@ -35,6 +37,8 @@ class BackedCounts:
     ----------
     matrix
         A dense HDF5 or zarr array, or anndata's sparse data set stored by rows.
+    shape
+        (n_obs, n_features).
     indptr
         (n_obs + 1,) where each row begins; of a dense array, as if all of it were stored.
     name
@@ -42,13 +46,9 @@ class BackedCounts:
     """
 
     matrix: Any
+    shape: tuple[int, int]
     indptr: Ints
     name: str = "X"
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(n_obs, n_features)."""
-        return int(self.matrix.shape[0]), int(self.matrix.shape[1])
 
     @property
     def entries(self) -> Ints:
@@ -92,16 +92,22 @@ class BackedCounts:
 
     def _read(self, first: int, last: int) -> Csr:
         """Return consecutive rows."""
-        n_features = self.shape[1]
-        if not hasattr(self.matrix, "group"):
-            block = np.asarray(self.matrix[int(first) : int(last)])
-            return dense_to_csr(block, self.name)
         begin, end = int(self.indptr[first]), int(self.indptr[last])
-        group = self.matrix.group
+        try:
+            if not hasattr(self.matrix, "group"):
+                block = np.asarray(self.matrix[int(first) : int(last)])
+            else:
+                group = self.matrix.group
+                indices, data = group["indices"][begin:end], group["data"][begin:end]
+        except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+            raise DataError(
+                f"{self.name} can no longer be read from disk ({reason(error)})",
+                "open the file again, or read it into memory",
+            ) from error
+        if not hasattr(self.matrix, "group"):
+            return dense_to_csr(block, self.name)
         indptr = self.indptr[first : last + 1] - begin
-        return checked_csr(
-            indptr, group["indices"][begin:end], group["data"][begin:end], n_features, self.name
-        )
+        return checked_csr(indptr, indices, data, self.shape[1], self.name)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,7 +195,11 @@ def backed_counts(matrix: Any, name: str) -> BackedCounts:  # noqa: ANN401
             f"{name} is on disk stored by columns, so that no cell can be read alone",
             "read it into memory, or save it as a CSR matrix",
         )
-    n_obs, n_features = matrix.shape
-    if layout == "csr":
-        return BackedCounts(matrix, np.asarray(matrix.group["indptr"][:], np.int64), name)
-    return BackedCounts(matrix, np.arange(n_obs + 1, dtype=np.int64) * n_features, name)
+    n_obs, n_features = int(matrix.shape[0]), int(matrix.shape[1])
+    if layout != "csr":
+        every = np.arange(n_obs + 1, dtype=np.int64) * n_features
+        return BackedCounts(matrix, (n_obs, n_features), every, name)
+    indptr = np.asarray(matrix.group["indptr"][:], np.int64)
+    n_stored = min(matrix.group[part].shape[0] for part in ("indices", "data"))
+    check_pointers(indptr, n_obs, n_stored, name)
+    return BackedCounts(matrix, (n_obs, n_features), indptr, name)

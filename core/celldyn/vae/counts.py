@@ -16,6 +16,7 @@ from celldyn.vae.csr import (
     BYTES_PER_ENTRY,
     Stack,
     as_csr,
+    check_pointers,
     check_rows,
     dense_to_csr,
     row_sums,
@@ -112,10 +113,7 @@ def _sparse_job(matrix: Any, name: str) -> Job[Csr]:  # noqa: ANN401
     """Check a sparse matrix block by block; it is copied only if it is not in order."""
     n_obs, n_features = matrix.shape
     indptr = np.asarray(matrix.indptr, np.int64)
-    if indptr[0] != 0 or indptr[-1] > len(matrix.data) or np.any(np.diff(indptr) < 0):
-        raise DataError(
-            f"the sparse matrix {name} is damaged (its row pointers)", "export the file again"
-        )
+    check_pointers(indptr, n_obs, len(matrix.data), name)
     indices, data = matrix.indices[: indptr[-1]], matrix.data[: indptr[-1]]
     in_order = True
     for first, last in _row_blocks(indptr):

@@ -27,6 +27,15 @@ def checked_csr(
     return as_csr(indptr, indices, data, n_features, in_order=in_order)
 
 
+def check_pointers(indptr: Ints, n_rows: int, n_stored: int, name: str) -> None:
+    """Raise DataError unless rows begin and end within what is stored, one after the other."""
+    right = len(indptr) == n_rows + 1 and indptr[0] == 0 and indptr[-1] <= n_stored
+    if not right or np.any(np.diff(indptr) < 0):
+        raise DataError(
+            f"the sparse matrix {name} is damaged (its row pointers)", "export the file again"
+        )
+
+
 def check_rows(
     indptr: NDArray[Any],
     indices: NDArray[Any],
