@@ -13,9 +13,11 @@ from torch import Tensor
 from celldyn.jobs import Job, Pace, Progress
 from celldyn.vae.draws import Draws
 from celldyn.vae.inputs import Batch
+from celldyn.vae.likelihood import gamma_poisson_log_prob
 from celldyn.vae.module import Posterior, VAEModule
 from celldyn.vae.optimiser import few_threads
 from celldyn.vae.predicting import (
+    MEAN,
     Cells,
     drawing,
     evaluating,
@@ -24,6 +26,7 @@ from celldyn.vae.predicting import (
     misfit,
     repeated,
 )
+from celldyn.vae.reconstruction_plain import dense
 from celldyn.vae.spec import JOINT
 
 PASS = 1024
@@ -179,3 +182,43 @@ def _repeated_posterior(posterior: Posterior, times: int) -> Posterior:
 
     z = {name: tiled(pair) for name, pair in posterior.z.items()}
     return Posterior(z, tuple(tiled(pair) for pair in posterior.library))
+
+
+def feature_misfit_job(
+    cells: Cells, *, seed: int | None = 0
+) -> Job[dict[str, NDArray[np.float64]]]:
+    """Return −log p(x | z, ℓ) of each feature, mean over cells, by the draws of `elbo_job`.
+
+    Returns
+    -------
+    {modality: (n_features,)} nats a cell, which sum to the reconstruction of `elbo_job`.
+    """
+    module, draws = cells.module, drawing(generator_of(seed, _device(cells)))
+    totals = [torch.zeros(part.n_features, dtype=torch.float64) for part in module.spec.modalities]
+    pace, done = Pace(), 0
+    with few_threads():
+        for batch in cells.batches():
+            with evaluating(module):
+                posterior = module.encode(batch)
+                z = module.latent(posterior, batch, draws)
+                for m, name in enumerate(module.modalities):
+                    mean, variance = posterior.library[m]
+                    library = mean + variance.sqrt() * draws.normal(f"library/{name}", mean)
+                    totals[m] += _by_feature(module, m, z, library, batch)
+            done += len(batch)
+            if pace.due():
+                yield Progress("reconstruction by feature", done, len(cells))
+    return {
+        name: total.numpy() / len(cells)
+        for name, total in zip(module.modalities, totals, strict=True)
+    }
+
+
+def _by_feature(module: VAEModule, m: int, z: Tensor, library: Tensor, batch: Batch) -> Tensor:
+    counts = batch.counts[m]
+    x = counts if isinstance(counts, Tensor) else dense(counts, z)
+    mean = module.mean(m, z, library, batch)
+    table, rows = module.part(m).features.theta(batch.dispersion, MEAN, "")
+    loss = -gamma_poisson_log_prob(x, mean, table[rows]).double()
+    present = batch.present[m]
+    return (loss if present is None else loss * present[:, None]).sum(dim=0).cpu()

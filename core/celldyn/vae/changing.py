@@ -20,7 +20,7 @@ Change: TypeAlias = Mapping[str, str]
 def changed(batch: Batch, inputs: VAEInputs, change: Change) -> Batch:
     """Return a block whose cells are taken to have other categories of some keys."""
     changes: dict[str, Any] = {}
-    for part in ("ambient", "scaling", "conditioning", "encoder"):
+    for part in ("ambient", "scaling", "conditioning"):
         keys: tuple[Groups, ...] = getattr(inputs, part)
         codes, start = getattr(batch, part), 0
         for k, groups in enumerate(keys):

@@ -36,7 +36,7 @@ _SMALLEST = 1e-10
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class Comparison:
     """What is compared, and how.
 
     Parameters
@@ -66,7 +66,7 @@ def differential_job(
     first: Cells,
     second: Cells,
     m: int = 0,
-    test: Test | None = None,
+    test: Comparison | None = None,
     *,
     changes: Sequence[Change | None] | None = None,
     columns: Ints | None = None,
@@ -107,7 +107,7 @@ def differential_job(
     """
     import pandas as pd
 
-    test = test or Test()
+    test = test or Comparison()
     for name, cells in (("first", first), ("second", second)):
         if not len(cells):
             raise DataError(f"the {name} group has no cells", "name groups that cells have")
@@ -115,9 +115,8 @@ def differential_job(
     states = []
     for k, cells in enumerate((first, second)):
         states.append((yield from _states_job(cells, m, test, changes, rng, seed + k)))
-    raw = []
-    for cells in (first, second):
-        raw.append((yield from _raw_job(cells, m)))
+    raw_first = yield from _raw_job(first, m)
+    raw = [raw_first, (yield from _raw_job(second, m))]
     names = np.array(first.inputs.modalities[m].features)
     chosen = np.arange(len(names)) if columns is None else columns
     table = yield from _compare_job(first, m, states, raw, chosen, test)
@@ -130,7 +129,7 @@ def differential_job(
     return frame.sort_values("bayes_factor", ascending=False, kind="stable")
 
 
-def called(probability: NDArray[np.float64], test: Test) -> NDArray[np.bool_]:
+def called(probability: NDArray[np.float64], test: Comparison) -> NDArray[np.bool_]:
     """Return the features called: as many as keep the expected share of false ones in bounds."""
     order = np.argsort(-probability, kind="stable")
     false = np.cumsum(1 - probability[order]) / np.arange(1, len(order) + 1)
@@ -150,7 +149,7 @@ class _States:
 def _states_job(
     cells: Cells,
     m: int,
-    test: Test,
+    test: Comparison,
     changes: Sequence[Change | None] | None,
     rng: np.random.Generator,
     seed: int,
@@ -200,7 +199,7 @@ def _compare_job(
     states: list[_States],
     raw: list[tuple[NDArray[np.float64], NDArray[np.float64]]],
     chosen: Ints,
-    test: Test,
+    test: Comparison,
 ) -> Job[dict[str, NDArray[Any]]]:
     """Compare all pairs, some genes at a time."""
     pseudocount = test.pseudocount
@@ -250,7 +249,7 @@ def _pseudocount(
 
 
 def _statistics(
-    one: Tensor, two: Tensor, test: Test, pseudocount: float
+    one: Tensor, two: Tensor, test: Comparison, pseudocount: float
 ) -> dict[str, NDArray[Any]]:
     told: dict[str, Tensor] = {}
     if test.mode == "change":

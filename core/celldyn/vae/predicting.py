@@ -46,7 +46,7 @@ class Cells:
     batch_size
         How many at once.
     change
-        Categories that cells are taken to have instead of their own.
+        Categories that decoders take cells to have instead of their own.
     """
 
     module: VAEModule
@@ -74,7 +74,7 @@ class Cells:
             for name in ("continuous", "log_size_factor"):
                 if (held := getattr(batch, name)) is not None:
                     setattr(batch, name, held.to(first.dtype))
-            yield batch if self.change is None else changed(batch, self.inputs, self.change)
+            yield batch
             done += len(batch)
 
 
@@ -95,7 +95,7 @@ def look_job(cells: Cells, look: Look, stage: str) -> Job[Arrays]:
     cells
         Which.
     look
-        Called with each block and its posterior, without gradients.
+        Called with each block, changed as `cells` say, and its posterior, without gradients.
     stage
         The words of its progress.
 
@@ -108,7 +108,10 @@ def look_job(cells: Cells, look: Look, stage: str) -> Job[Arrays]:
     with few_threads():
         for batch in cells.batches():
             with evaluating(cells.module):
-                told = look(batch, cells.module.encode(batch))
+                posterior = cells.module.encode(batch)
+                if cells.change is not None:
+                    batch = changed(batch, cells.inputs, cells.change)
+                told = look(batch, posterior)
             _put(found, told, done, len(cells))
             done += len(batch)
             if pace.due():
