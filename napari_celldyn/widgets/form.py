@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -28,6 +29,9 @@ from napari_celldyn.widgets.sentence import ErrorSentence
 
 Choices: TypeAlias = Sequence[Any] | Callable[[], Sequence[Any]]
 """Choices for a parameter, or a function that gives them."""
+
+_LONG = 16
+"""Characters of a label in one line: an editor fits beside it in the narrowest dock."""
 
 
 class ConfigForm(QWidget):
@@ -169,7 +173,7 @@ class ConfigForm(QWidget):
             editor.native.setToolTip(field.description or "")
             section.add(None, editor.native, advanced=advanced)
             return
-        label = QLabel(_label(name, "" if has_suffix(editor) else unit(field)))
+        label = QLabel(_lines(_label(name, "" if has_suffix(editor) else unit(field))))
         for part in (label, editor.native):
             part.setToolTip(_tooltip(name, field))
         section.add(label, editor.native, advanced=advanced)
@@ -218,6 +222,11 @@ class ConfigForm(QWidget):
 def _label(name: str, unit_shown: str) -> str:
     words = name.removesuffix("_um").replace("_", " ")  # the unit stands beside the value
     return f"{words} ({unit_shown})" if unit_shown else words
+
+
+def _lines(text: str) -> str:
+    """Break a label; Qt's own wrapping does not tell a folded form how high it is."""
+    return textwrap.fill(text, _LONG, break_long_words=False)
 
 
 def _tooltip(name: str, field: FieldInfo) -> str:
