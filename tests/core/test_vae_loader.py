@@ -192,6 +192,24 @@ def test_the_same_seed_gives_the_same_order(tmp_path, budget):
     assert orders(0, broken_off=True) == orders(0)  # an epoch is one draw, however far it went
 
 
+def test_minibatches_from_disk_are_those_from_memory(tmp_path):
+    """The same cells in the same rows: what is drawn by row, as dropout is, is the same, too."""
+    orders = [
+        Minibatches(
+            prepare(adata, KEYS),
+            EVERY[::-3],
+            8,
+            shuffle=True,
+            generator=torch.Generator().manual_seed(0),
+        )
+        for adata in (numbered(), backed(tmp_path))
+    ]
+    for held, read_in in zip(*orders, strict=True):
+        np.testing.assert_array_equal(held.counts[0].at, read_in.counts[0].at)
+        np.testing.assert_array_equal(dense(held.counts[0]), dense(read_in.counts[0]))
+        np.testing.assert_array_equal(held.ambient, read_in.ambient)
+
+
 @pytest.mark.parametrize("budget", [None, TINY])
 def test_what_is_not_full_may_be_left_out(tmp_path, budget):
     inputs = prepare(backed(tmp_path), KEYS)

@@ -135,6 +135,13 @@ def take_rows(csr: Csr, at: Ints) -> Csr:
     return Csr(indptr, csr.indices[places], csr.data[places], csr.n_features)
 
 
+def spread_rows(csr: Csr, at: Ints, n_rows: int) -> Csr:
+    """Return a matrix with these rows at places `at`, which rise, and empty ones elsewhere."""
+    per_row = np.zeros(n_rows, np.int64)
+    per_row[at] = np.diff(csr.indptr)
+    return Csr(_pointers(per_row), csr.indices, csr.data, csr.n_features)
+
+
 def map_columns(csr: Csr, columns: Ints, n_features: int) -> Csr:
     """Return it with column j at columns[j] of n_features; those at -1 are left out."""
     places = columns[csr.indices]

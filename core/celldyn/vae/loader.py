@@ -14,7 +14,7 @@ import numpy as np
 from celldyn.jobs import Job, run
 from celldyn.vae.codes import CodeBlock, masks_needed
 from celldyn.vae.counts import HeldCounts, rows_job
-from celldyn.vae.csr import BYTES_PER_ENTRY
+from celldyn.vae.csr import BYTES_PER_ENTRY, spread_rows
 from celldyn.vae.inputs import Batch, CountMatrix, Csr, Ints, VAEInputs
 from celldyn.vae.stores import CountStore, DenseStore, DeviceStore, HostStore
 
@@ -199,9 +199,11 @@ class Minibatches:
         parts = []
         for each in held:
             csr = yield from rows_job(each, wanted)
+            if self.device.type == "cpu":  # a cell's dropout hangs on its row: as in memory
+                csr = spread_rows(csr, wanted, self.inputs.n_obs)
             parts.append(self._store(csr, dense=n_dense <= self._budget // 2))
             del csr
-        self._resident = tuple(parts), rows
+        self._resident = tuple(parts), None if self.device.type == "cpu" else rows
         return self._resident
 
     def _store(self, csr: Csr, *, dense: bool) -> CountStore:
