@@ -251,6 +251,17 @@ def test_no_cells_no_genes_doubled_genes():
         setup_anndata(doubled, options)
 
 
+def test_columns_and_cells_that_stand_twice():
+    adata = tissue()
+    adata.obs.insert(0, "lane", "x", allow_duplicates=True)
+    with pytest.raises(DataError, match="two columns 'lane'"):
+        setup_anndata(adata, KeysConfig(batch_key="lane"))
+    mdata = multiome()
+    mdata.mod["rna"].obs_names = ["same"] * mdata.mod["rna"].n_obs
+    with pytest.raises(DataError, match="obs_names_make_unique"):
+        setup_mudata(mdata, keys=KeysConfig(batch_key="embryo"))
+
+
 # --- what is kept --------------------------------------------------------------------------------
 
 

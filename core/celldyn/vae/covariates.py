@@ -64,16 +64,27 @@ class CellTable:
         ------
         MissingKeyError
             If no table has it; it names those that are spelt alike.
+        DataError
+            If a table has it twice, or names of cells that are not unique.
         """
         having = [table for table in self.tables if name in table.columns]
         if not having:
             raise MissingKeyError(
                 f"{role} names {name!r}, which is no column of obs", self._remedy(name)
             )
+        for table in having:
+            if list(table.columns).count(name) > 1:
+                raise DataError(f"obs has two columns {name!r}", "rename one of them")
         first, *others = having
         if len(first) == len(self.cells) and first.index.equals(self.cells):
             only: pd.Series = first[name]
             return only
+        for table in having:
+            if not table.index.is_unique:
+                raise DataError(
+                    "a modality has names of cells that stand more than once",
+                    "call obs_names_make_unique() on it, then update() on the MuData",
+                )
         values = first[name].reindex(self.cells).astype(object)
         lacks = ~self.cells.isin(first.index)
         for table in others:
