@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-import vae_cases
+import vae_inputs_cases
 from vae_definition import Definition
 
 from celldyn.vae.config import ModelConfig
@@ -98,7 +98,7 @@ def compared(data, options, *, training, double, cells=tuple(range(3, 21))):
     module.n_obs = data.n_obs
     dtype = torch.float64 if double else torch.float32
     module = module.to(dtype).train(training)
-    batch = vae_cases.batch_of(data, cells, dense=double, dtype=dtype)
+    batch = vae_inputs_cases.batch_of(data, cells, dense=double, dtype=dtype)
     noise = noise_for(module, len(batch))
     terms = module.loss_terms(batch, noise=noise, kl_weight=0.37)
     counts = [part.counts.dense[list(cells)] for part in data.modalities]
@@ -122,7 +122,9 @@ def close(found, want, relative):
 @pytest.mark.parametrize("options", ONE_MODALITY.values(), ids=ONE_MODALITY)
 def test_one_modality(options, training):
     training = training and "use_batch_norm" not in options  # there it is torch's own
-    data = vae_cases.inputs(n_encoder=(2,), n_continuous=2, n_ambient=(3, 2), n_scaling=(2, 3))
+    data = vae_inputs_cases.inputs(
+        n_encoder=(2,), n_continuous=2, n_ambient=(3, 2), n_scaling=(2, 3)
+    )
     found, want = compared(data, options, training=training, double=True)
     close(found, want, 1e-9)
 
@@ -131,14 +133,14 @@ def test_one_modality(options, training):
 @pytest.mark.parametrize("options", TWO_MODALITIES.values(), ids=TWO_MODALITIES)
 def test_two_modalities_of_which_cells_lack_one(options, training):
     missing = [("rna", 4), ("atac", 5), ("atac", 11)]
-    data = vae_cases.inputs(features=TWO, missing=missing, n_continuous=1)
+    data = vae_inputs_cases.inputs(features=TWO, missing=missing, n_continuous=1)
     found, want = compared(data, options, training=training, double=True)
     close(found, want, 1e-9)
 
 
 @pytest.mark.parametrize("options", ONE_MODALITY.values(), ids=ONE_MODALITY)
 def test_the_kernel_in_single_precision(options):
-    data = vae_cases.inputs(features=(("rna", 77),), n_ambient=(3, 2))
+    data = vae_inputs_cases.inputs(features=(("rna", 77),), n_ambient=(3, 2))
     found, want = compared(data, options, training=False, double=False)
     assert found["loss"] == pytest.approx(want["loss"], rel=1e-6)
     assert found["reconstruction"] == pytest.approx(want["reconstruction"], rel=1e-6)
@@ -146,37 +148,37 @@ def test_the_kernel_in_single_precision(options):
 
 @pytest.mark.parametrize("options", TWO_MODALITIES.values(), ids=TWO_MODALITIES)
 def test_the_kernel_in_single_precision_with_two_modalities(options):
-    data = vae_cases.inputs(features=TWO, missing=[("rna", 4), ("atac", 5)])
+    data = vae_inputs_cases.inputs(features=TWO, missing=[("rna", 4), ("atac", 5)])
     found, want = compared(data, options, training=False, double=False)
     assert found["loss"] == pytest.approx(want["loss"], rel=1e-6)
 
 
 def test_no_key_but_one_group():
-    data = vae_cases.inputs(n_ambient=(1,), n_scaling=(), n_conditioning=(), n_dispersion=1)
+    data = vae_inputs_cases.inputs(n_ambient=(1,), n_scaling=(), n_conditioning=(), n_dispersion=1)
     found, want = compared(data, {}, training=True, double=True)
     close(found, want, 1e-9)
 
 
 def test_given_library_sizes():
-    data = vae_cases.inputs(size_factor=True)
+    data = vae_inputs_cases.inputs(size_factor=True)
     found, want = compared(data, {}, training=False, double=True)
     assert found["kl_library"] == 0
     close(found, want, 1e-9)
 
 
 def test_many_more_groups_than_cells():
-    data = vae_cases.inputs(n_obs=40, n_ambient=(35,), n_scaling=(30,), n_dispersion=33)
+    data = vae_inputs_cases.inputs(n_obs=40, n_ambient=(35,), n_scaling=(30,), n_dispersion=33)
     found, want = compared(data, {}, training=True, double=True)
     close(found, want, 1e-9)
 
 
 def test_gradients_are_those_of_the_loss():
-    data = vae_cases.inputs(features=TWO, missing=[("atac", 5)])
+    data = vae_inputs_cases.inputs(features=TWO, missing=[("atac", 5)])
     config = ModelConfig(**SMALL, dropout_rate=0.0, use_additive_background=True)
     torch.manual_seed(0)
     module = scattered(VAEModule(ModuleSpec.of(data, config))).double().train()
     module.n_obs = data.n_obs
-    batch = vae_cases.batch_of(data, range(9), dense=True, dtype=torch.float64)
+    batch = vae_inputs_cases.batch_of(data, range(9), dense=True, dtype=torch.float64)
     noise = noise_for(module, 9)
     module.loss_terms(batch, noise=noise)["loss"].backward()
     rng, h = np.random.default_rng(0), 1e-5

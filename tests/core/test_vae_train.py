@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 import torch
-import vae_cases
+import vae_inputs_cases
 from scipy import sparse
 
 from celldyn.errors import ConfigError, DataError, FileFormatError
@@ -25,7 +25,7 @@ TWO = (("rna", 60), ("atac", 40))
 
 
 def data_of(n_obs=200, features=(("rna", 60),), **options):
-    made = vae_cases.inputs(n_obs=n_obs, features=features, **options)
+    made = vae_inputs_cases.inputs(n_obs=n_obs, features=features, **options)
     parts = [
         dataclasses.replace(
             part, counts=counts_of(sparse.csr_matrix(part.counts.dense.astype(np.float32)))

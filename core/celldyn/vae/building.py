@@ -7,16 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from celldyn.vae.ambient import AmbientEstimate, estimate_ambient_job
-from celldyn.vae.moments import library_prior, mean_expression, moment_dispersion
 from numpy.typing import NDArray
 from torch import Tensor
 
 from celldyn.jobs import Job, Progress, scaled
+from celldyn.vae.ambient import AmbientEstimate, estimate_ambient_job
+from celldyn.vae.clusters import Clusters, cluster_job
 from celldyn.vae.config import ModelConfig
+from celldyn.vae.dispersion import dispersion_job
 from celldyn.vae.inputs import Groups, Modality, VAEInputs
 from celldyn.vae.modality import ModalityPart
 from celldyn.vae.module import VAEModule
+from celldyn.vae.moments import library_prior, mean_expression
 from celldyn.vae.spec import ModuleSpec
 
 Floats = NDArray[np.float64]
@@ -95,7 +97,7 @@ def _start_job(
     seed: int,
 ) -> Job[tuple[AmbientEstimate, ...]]:
     """Set the initial values of one modality."""
-    config = part.config
+    config, shelf = part.config, _Shelf(modality, seed)
     _start_library(part, modality, inputs)
     yield Progress("mean expression", 0, 3)
     means = mean_expression(
@@ -106,13 +108,27 @@ def _start_job(
     estimates: tuple[AmbientEstimate, ...] = ()
     if part.features.log_background is not None:
         if config.background_init == "estimated":
-            job = _ambient_job(modality, inputs.ambient, seed)
+            job = _ambient_job(modality, inputs.ambient, shelf)
             estimates = yield from scaled(job, 1, 3)
         _start_background(part, inputs, means, unit, estimates, noise)
     _start_decoder(part, inputs, means * unit, unit)
-    yield Progress("dispersions", 2, 3)
-    _start_dispersion(part, modality, inputs, noise)
+    yield from scaled(_dispersion_job(part, modality, inputs, noise, shelf), 2, 3)
     return estimates
+
+
+class _Shelf:
+    """Coarse clusters of a modality's cells, made once for each key they are needed for."""
+
+    def __init__(self, modality: Modality, seed: int) -> None:
+        self._modality, self.seed = modality, seed
+        self._made: dict[str, Clusters] = {}
+
+    def clusters_job(self, groups: Groups) -> Job[Clusters]:
+        """Return the clusters of cells, differences between these groups taken out."""
+        if groups.key not in self._made:
+            job = cluster_job(self._modality.counts, groups, seed=self.seed)
+            self._made[groups.key] = yield from job
+        return self._made[groups.key]
 
 
 def _start_library(part: ModalityPart, modality: Modality, inputs: VAEInputs) -> None:
@@ -132,12 +148,15 @@ def _start_library(part: ModalityPart, modality: Modality, inputs: VAEInputs) ->
 
 
 def _ambient_job(
-    modality: Modality, keys: tuple[Groups, ...], seed: int
+    modality: Modality, keys: tuple[Groups, ...], shelf: _Shelf
 ) -> Job[tuple[AmbientEstimate, ...]]:
-    estimates = []
+    estimates, n = [], 2 * len(keys)
     for k, groups in enumerate(keys):
-        job = estimate_ambient_job(modality.counts, groups, modality.totals, seed=seed)
-        estimates.append((yield from scaled(job, k, len(keys))))
+        clusters = yield from scaled(shelf.clusters_job(groups), 2 * k, n)
+        job = estimate_ambient_job(
+            modality.counts, groups, modality.totals, seed=shelf.seed, clusters=clusters
+        )
+        estimates.append((yield from scaled(job, 2 * k + 1, n)))
     return tuple(estimates)
 
 
@@ -202,9 +221,13 @@ def _start_decoder(part: ModalityPart, inputs: VAEInputs, means: Floats, unit: f
         part.decoder.out.bias.copy_(_tensor(bias))
 
 
-def _start_dispersion(
-    part: ModalityPart, modality: Modality, inputs: VAEInputs, noise: np.random.Generator
-) -> None:
+def _dispersion_job(
+    part: ModalityPart,
+    modality: Modality,
+    inputs: VAEInputs,
+    noise: np.random.Generator,
+    shelf: _Shelf,
+) -> Job[None]:
     """Set λ to its prior mean, and log θ to the prior's equilibrium or to moments of the data."""
     features, config = part.features, part.config
     shape = tuple(features.log_theta_mean.shape)
@@ -215,7 +238,9 @@ def _start_dispersion(
     centre: Floats = np.full(shape, sign * math.log(rate))
     if config.dispersion_init == "data":
         groups = inputs.dispersion if shape[0] > 1 else Groups.one(inputs.n_obs)
-        centre = np.log(moment_dispersion(modality.counts, modality.totals, groups))
+        clusters = yield from scaled(shelf.clusters_job(groups), 0, 2)
+        job = dispersion_job(modality.counts, modality.totals, groups, clusters=clusters)
+        centre = np.log((yield from scaled(job, 1, 2)))
     with torch.no_grad():
         spread = THETA_SPREAD * noise.standard_normal(shape)
         features.log_theta_mean.copy_(_tensor(centre + spread))

@@ -58,7 +58,7 @@ def encoder_input(
     if isinstance(counts, CountRows):
         low = torch.float32 if dtype == torch.float64 else dtype
         return _of_rows(counts, dropout, seed, low).to(dtype)
-    value = torch.log1p(counts.to(torch.float32))
+    value = torch.log1p(counts.to(torch.float64 if dtype == torch.float64 else torch.float32))
     if seed is None:
         return value.to(dtype)
     device = value.device

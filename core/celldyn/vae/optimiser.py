@@ -56,7 +56,9 @@ def adam(module: VAEModule, config: TrainConfig) -> torch.optim.Adam:
         groups.append(_networks(shared, config.lr, config))
     for group in groups:
         group["params"] = [p for p in group["params"] if p.requires_grad]
-    return torch.optim.Adam([group for group in groups if group["params"]], fused=True)
+    learning = [group for group in groups if group["params"]]
+    kind = learning[0]["params"][0].device.type
+    return torch.optim.Adam(learning, fused=kind in ("cpu", "cuda"))
 
 
 def _networks(

@@ -45,8 +45,10 @@ def compiled(
         (parameters.scaling, parameters.scaling_rows, 1.0),
         (parameters.theta, parameters.theta_rows, 1.0),
     ):
-        table = torch.full((1, n_genes), fill) if table is None else table.detach().contiguous()
-        tables += [table.numpy(), (none if rows is None else rows).numpy()]
+        if table is None or rows is None:
+            tables += [np.full((1, n_genes), fill, np.float32), none.numpy()]
+        else:
+            tables += [table.detach().contiguous().numpy(), rows.contiguous().numpy()]
     by_logits = torch.empty_like(logits)
     per_cell, by_size = np.zeros(n_cells), np.zeros(n_cells)
     cells = [bits_of(logits), library.exp().numpy(), *tables[1::2]]
