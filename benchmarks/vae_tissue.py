@@ -9,36 +9,78 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from anndata import AnnData
+from numpy.typing import NDArray
 
-from celldyn.simulate import SimulationConfig, SpotlessSimulator
+from celldyn.simulate import GeneSpec, SimulationConfig, SpotlessSimulator
 
 AMBIENT_SHARES = (0.05, 0.10, 0.20, 0.30)
-TYPE_SHARES = (0.2, 0.12, 0.18, 0.1, 0.14, 0.11, 0.09, 0.06)
-SUBTYPES = {"ct_1": "ct_0", "ct_3": "ct_2"}
-"""Who expresses nearly all markers of whom, beside its own."""
-N_GENES, N_MARKERS, N_SHARED = 2000, 120, 105
+TYPE_SHARES = (0.20, 0.12, 0.18, 0.10, 0.14, 0.11, 0.09, 0.06)
+SUBTYPES = {1: 0, 3: 2}
+"""Which type is a subtype of which."""
+N_GENES, N_MARKERS, N_OWN, N_VARYING, N_SUBTYPE = 2000, 40, 8, 200, 40
+"""All; markers of a lineage, and of a type of a pair alone; genes that differ a little."""
+VARYING_SD, SUBTYPE_SD = 0.45, 0.35
+"""Log-scale sd of genes that differ a little between lineages, and within a pair."""
+OFF = 0.01
+"""Mean expression of a marker where it is off, over that where it is on; exponential."""
 THETA_RATE = 1.0
 """1 / √theta ~ Exp(1): a median theta of 2.1, as droplets have it for genes that are expressed."""
-DENSE: dict[str, float] = {
-    "marker_mu": 4.9, "marker_cv": 1.1, "hk_mu": 1.8, "hk_cv": 1.0, "silence_mu": 0.02,
-    "silence_cv": 2.0,
-}  # fmt: skip
-SPARSE: dict[str, float] = {
-    "marker_mu": 3.3, "marker_cv": 3.6, "hk_mu": 1.0, "hk_cv": 3.6, "silence_mu": 0.01,
-    "silence_cv": 2.0,
-}  # fmt: skip
+
+
+class Depth(NamedTuple):
+    """Gene means: their sum, and the log-scale sd between genes."""
+
+    total: float
+    sd: float
+
+
+DENSE, SPARSE = Depth(2450.0, 0.95), Depth(1300.0, 2.1)
+
+
+def factors(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return (n_types, n_genes) factors on the genes' means."""
+    n_types = len(TYPE_SHARES)
+    lineage = np.array([SUBTYPES.get(k, k) for k in range(n_types)])
+    factor = np.ones((n_types, N_GENES))
+    genes = rng.permutation(N_GENES)
+    off = OFF * rng.standard_exponential(factor.shape)
+    at = 0
+    for own in np.unique(lineage):
+        marker, at = genes[at : at + N_MARKERS], at + N_MARKERS
+        rest = np.flatnonzero(lineage != own)
+        factor[np.ix_(rest, marker)] = off[np.ix_(rest, marker)]
+    for child, parent in SUBTYPES.items():
+        for one in (child, parent):
+            marker, at = genes[at : at + N_OWN], at + N_OWN
+            rest = np.setdiff1d(np.arange(n_types), one)
+            factor[np.ix_(rest, marker)] = off[np.ix_(rest, marker)]
+    varying, at = genes[at : at + N_VARYING], at + N_VARYING
+    factor[:, varying] *= np.exp(VARYING_SD * rng.standard_normal((n_types, N_VARYING)))[lineage]
+    subtle = genes[at : at + N_SUBTYPE]
+    factor[:, subtle] *= np.exp(SUBTYPE_SD * rng.standard_normal((n_types, N_SUBTYPE)))
+    return factor
 
 
 def config_of(
     n_cells: int = 5000, *, sparse: bool = False, seed: int = 0, **changes: Any
 ) -> SimulationConfig:
     """Return the tissue's config; `changes` are parameters of the technical noise."""
-    shared: dict[str, list[str]] = {}
-    for child, parent in SUBTYPES.items():
-        shared |= {f"{parent}_mkr_{i}": [child] for i in range(N_SHARED)}
+    rng = np.random.default_rng(seed)
+    depth = SPARSE if sparse else DENSE
+    factor, mean = factors(rng), np.exp(depth.sd * rng.standard_normal(N_GENES))
+    mean *= depth.total / (np.array(TYPE_SHARES) @ factor @ mean)
+    genes = [
+        GeneSpec(
+            name=f"gene_{g}",
+            mu=float(mean[g]),
+            celltype_factor={f"ct_{k}": float(factor[k, g]) for k in range(len(TYPE_SHARES))},
+        )
+        for g in range(N_GENES)
+    ]
     technical = {
         "batch_by": "random",
         "n_batches": len(AMBIENT_SHARES),
@@ -49,16 +91,16 @@ def config_of(
     }
     return SimulationConfig(
         n_cells=n_cells,
-        n_genes=N_GENES,
+        n_genes=1,
+        n_markers=0,
+        n_silence=1,
+        extra_genes=genes,
         n_celltype=len(TYPE_SHARES),
         celltype_proportion=list(TYPE_SHARES),
-        n_markers=N_MARKERS,
-        shared_markers=shared,
         size_factor="lognormal",
         keep_expected=True,
         seed=seed,
         technical={**technical, **changes},
-        **(SPARSE if sparse else DENSE),
     )
 
 
@@ -66,7 +108,8 @@ def tissue(n_cells: int = 5000, **parameters: Any) -> AnnData:
     """Return the tissue with its truth; see `config_of`."""
     simulator = SpotlessSimulator(config_of(n_cells, **parameters))
     simulator.simulate_counts()
-    adata = simulator.to_anndata()
+    whole = simulator.to_anndata()
+    adata = whole[:, [f"gene_{g}" for g in range(N_GENES)]].copy()
     adata.layers["counts"] = adata.X.copy()
     return adata
 
