@@ -52,7 +52,7 @@ class VAEWidget(Dock):
         super().__init__(parent)
         place = session(napari_viewer)
         self._workspace, self._runner = place.workspace, place.runner
-        _ = place.tissue  # what results are drawn on
+        _, _ = place.tissue, place.interaction  # drawn on, and clicked
         self.keys = VAEKeys(self._workspace)
         maybe = {
             name: (True, False)
