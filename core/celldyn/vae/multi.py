@@ -12,7 +12,7 @@ from celldyn.errors import ConfigError
 from celldyn.jobs import run
 from celldyn.vae.asked import Indices
 from celldyn.vae.bounds import feature_misfit_job
-from celldyn.vae.config import Preset
+from celldyn.vae.config import KeysConfig, Preset
 from celldyn.vae.effects import effects_job
 from celldyn.vae.keeping import Kept
 from celldyn.vae.options import keys_config
@@ -128,8 +128,7 @@ encoder_covariate_keys, one_batch
         ConfigError, MissingKeyError
             As `AmbientRegularizedSCVI.setup_anndata`.
         """
-        others = ("cls", "mdata", "modalities", "layers")
-        given = {name: value for name, value in locals().items() if name not in others}
+        given = {k: v for k, v in locals().items() if k in KeysConfig.model_fields}
         setup_mudata(mdata, modalities, keys_config(given), layers)
 
     def get_modality_latents(

@@ -37,7 +37,7 @@ _MODEL = "model."
 def pack(fitted: FittedVAE) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Return a model as named arrays, and a header of plain values with their checksum."""
     tensors = {
-        f"{_MODEL}{name}": np.ascontiguousarray(value.detach().cpu().numpy())
+        f"{_MODEL}{name}": np.array(value.detach().cpu().numpy(), order="C")
         for name, value in fitted.module.state_dict().items()
     }
     names = fitted.module.modalities
@@ -66,7 +66,7 @@ def checksum(tensors: Tensors, header: Mapping[str, Any]) -> str:
     rest = {key: value for key, value in header.items() if key != "checksum"}
     whole.update(json.dumps(rest, sort_keys=True).encode())
     for name in sorted(tensors):
-        array = np.ascontiguousarray(tensors[name])
+        array = np.asarray(tensors[name])
         whole.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
         whole.update(array.tobytes())
     return whole.hexdigest()

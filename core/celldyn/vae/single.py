@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from celldyn.vae.config import Preset
+from celldyn.vae.config import KeysConfig, Preset
 from celldyn.vae.keeping import Kept
 from celldyn.vae.options import keys_config
 from celldyn.vae.querying import Queried
@@ -120,5 +120,5 @@ class AmbientRegularizedSCVI(Shown, Queried, Kept):
         MissingKeyError
             If a column or the layer is not there.
         """
-        given = {name: value for name, value in locals().items() if name not in ("cls", "adata")}
+        given = {k: v for k, v in locals().items() if k in KeysConfig.model_fields}
         setup_anndata(adata, keys_config(given))
