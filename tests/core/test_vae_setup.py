@@ -344,7 +344,9 @@ def test_columns_of_the_modalities_serve_where_the_mudata_has_none():
     assert "experiment" not in mdata.obs
     with pytest.raises(DataError, match=r"which has no value for 10 cells of 120"):
         setup_mudata(mdata, keys=KeysConfig(batch_key="experiment"))
-    inputs = prepare_mudata(mdata, KeysConfig(batch_key="embryo"))
-    true = tissue().obs["embryo"].astype(str)
-    names = np.array(inputs.dispersion.names)[inputs.dispersion.codes]
-    assert list(names) == list(true[mdata.obs_names])
+    for key in ("embryo", "lane"):
+        inputs = prepare_mudata(mdata, KeysConfig(batch_key=key))
+        true = tissue().obs[key].astype(str)
+        assert inputs.dispersion.names == tuple(sorted(set(true)))
+        names = np.array(inputs.dispersion.names)[inputs.dispersion.codes]
+        assert list(names) == list(true[mdata.obs_names])

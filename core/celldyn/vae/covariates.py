@@ -85,11 +85,11 @@ class CellTable:
                     "a modality has names of cells that stand more than once",
                     "call obs_names_make_unique() on it, then update() on the MuData",
                 )
-        values = first[name].reindex(self.cells).astype(object)
+        values = first[name].astype(object).reindex(self.cells)  # whole numbers stay whole
         lacks = ~self.cells.isin(first.index)
         for table in others:
             fills = lacks & self.cells.isin(table.index)
-            values[fills] = table[name].reindex(self.cells[fills]).astype(object).to_numpy()
+            values[fills] = table[name].astype(object).reindex(self.cells[fills])
             lacks &= ~fills
         return values.infer_objects()
 
