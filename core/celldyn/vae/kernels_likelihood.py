@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celldyn.vae.kernels_bits import Single, exponent, mantissa, narrowed, widened
-from celldyn.vae.kernels_counts import LANES, N_LANES, put_right
+from celldyn.vae.kernels_counts import MOST, SCRATCH, put_right
 from celldyn.vae.kernels_math import (
     LN2,
     exp_of_negative,
@@ -30,7 +30,7 @@ Singles = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Longs = NDArray[np.int64]
 
-STRETCH = 512
+STRETCH = MOST
 """Genes at once."""
 _ZERO, _ONE = np.float32(0), np.float32(1)
 _LOWEST = np.float32(-60)
@@ -83,8 +83,7 @@ def reconstruct(
     n_cells, n_genes = logits.shape
     held, inverse = np.empty_like(theta), np.empty_like(theta)
     _hold(theta.reshape(-1), held.reshape(-1), inverse.reshape(-1))
-    scratch, lanes = np.empty((3, STRETCH), np.float32), np.empty(N_LANES, np.float32)
-    column = np.empty(LANES, np.int32)
+    scratch, others = np.empty((3, STRETCH), np.float32), np.empty(SCRATCH, np.float32)
     start = indptr[at]
     for first in range(0, n_genes, STRETCH):
         last = min(first + STRETCH, n_genes)
@@ -105,13 +104,14 @@ def reconstruct(
             )  # fmt: skip
             lo = start[b]
             hi, end = lo, indptr[at[b] + 1]
+            if last == n_genes:
+                hi = end
             while hi < end and indices[hi] < last:
                 hi += 1
             start[b] = hi
             per_cell[b] += put_right(
-                indices[lo:hi], data[lo:hi], first, w, theta_row, mu, base, theta_slope, lanes,
-                column,
-            )  # fmt: skip
+                indices[lo:hi], data[lo:hi], first, w, theta_row, mu, base, theta_slope, others
+            )
             by_log_size[b] += _spread(base, mu, through, out)
             if by_background.shape[0] > 0:
                 _spread_background(base, y, size[b], by_background[e, first:last])

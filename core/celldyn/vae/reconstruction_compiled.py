@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -80,8 +79,7 @@ def compiled(
 
 def _parts(n_cells: int) -> list[slice]:
     n = max(1, min(torch.get_num_threads(), n_cells // _FEWEST))
-    ends = np.linspace(0, n_cells, n + 1).astype(int).tolist()
-    return [slice(lo, hi) for lo, hi in pairwise(ends)]
+    return [slice(k * n_cells // n, (k + 1) * n_cells // n) for k in range(n)]
 
 
 @lru_cache(maxsize=1)
