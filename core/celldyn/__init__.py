@@ -26,10 +26,11 @@ __all__ = [
     "read",
     "run",
     "simulate",
+    "vae",
     "write",
 ]
 
-_ROOMS = frozenset({"betas", "data", "devices", "keys", "persist", "plots", "simulate"})
+_ROOMS = frozenset({"betas", "data", "devices", "keys", "persist", "plots", "simulate", "vae"})
 _FROM_DATA = frozenset({"read", "write"})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,19 +9,15 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from celldyn.errors import DataError
 from celldyn.jobs import Job, Progress
-from celldyn.vae.ambient import AmbientEstimate, estimate_ambient_job
-from celldyn.vae.building import HOLD_SD
 from celldyn.vae.changing import keys_of
 from celldyn.vae.fitted import FittedVAE
-from celldyn.vae.inputs import Groups, VAEInputs
-from celldyn.vae.modality import ModalityPart
+from celldyn.vae.inputs import VAEInputs
 from celldyn.vae.module import VAEModule
-from celldyn.vae.moments import library_prior
+from celldyn.vae.newgroups import NewGroups
 from celldyn.vae.spec import ModuleSpec
 from celldyn.vae.tables import Rows, purpose_of, rows_of_tables
 
@@ -32,15 +27,13 @@ if TYPE_CHECKING:
 Trainable: TypeAlias = Mapping[str, tuple[int, ...] | None]
 """Rows of each parameter that learn; None is all of it. What is not named stays."""
 
-_SMALLEST = 1e-8
-
 
 def extend_job(fitted: FittedVAE, inputs: VAEInputs, *, seed: int = 0) -> Job[FittedVAE]:
     """Add the categories of a query to a model.
 
-    New groups start where the model would start them: library prior and background from their
-    own cells, inverse dispersions, scaling and what networks are told at the mean of the groups
-    that are known. All else is as it was, to the bit.
+    New groups start where their own cells put them: the background at its estimate, the prior of
+    the library size at what explains their totals. Inverse dispersions, scaling and what networks
+    are told start at the mean of the groups that are known. All else is as it was, to the bit.
 
     Parameters
     ----------
@@ -53,20 +46,14 @@ def extend_job(fitted: FittedVAE, inputs: VAEInputs, *, seed: int = 0) -> Job[Fi
     """
     rows = rows_of_tables(fitted.setup, inputs)
     yield Progress("new groups", 0, len(inputs.modalities))
-    module = _grown(fitted, inputs, rows)
+    module = _grown(fitted, inputs, rows).eval()
     estimates = dict(fitted.estimates)
     for m, modality in enumerate(inputs.modalities):
-        if not modality.present.any():
-            continue
-        part = module.part(m)
-        if len(rows["library"].new):
-            _start_library(part, modality.totals, inputs.library, rows["library"])
-        if len(rows["ambient"].new) and part.features.log_background is not None:
-            held = _old_estimates(estimates.get(modality.name), rows["ambient"])
-            if part.config.background_init == "estimated":
-                yield from _start_background_job(module, m, inputs, rows["ambient"], held, seed)
-            if modality.name in estimates:
-                estimates[modality.name] = held
+        start = NewGroups(module, m, inputs, rows)
+        found = yield from start.background_job(estimates.get(modality.name), seed)
+        if found is not None:
+            estimates[modality.name] = found
+        yield from start.library_job()
         yield Progress("new groups", m + 1, len(inputs.modalities))
     categories = dict(fitted.setup.categories)
     categories |= {
@@ -74,7 +61,7 @@ def extend_job(fitted: FittedVAE, inputs: VAEInputs, *, seed: int = 0) -> Job[Fi
     }
     return replace(
         fitted,
-        module=module.eval(),
+        module=module,
         setup=replace(fitted.setup, categories=categories),
         estimates=estimates,
         trainable=new_rows(module, rows),
@@ -100,71 +87,6 @@ def _grown(fitted: FittedVAE, inputs: VAEInputs, rows: Mapping[str, Rows]) -> VA
     module.load_state_dict(state)
     module.n_obs = fitted.module.n_obs
     return module
-
-
-def _compact(groups: Groups) -> tuple[Groups, NDArray[np.int64]]:
-    """Return the groups that have cells, and where they are among all."""
-    held, codes = np.unique(groups.codes, return_inverse=True)
-    names = tuple(groups.names[k] for k in held)
-    return Groups(groups.key, names, codes.astype(np.int64)), held
-
-
-def _start_library(
-    part: ModalityPart, totals: NDArray[np.float64], groups: Groups, rows: Rows
-) -> None:
-    own, held = _compact(groups)
-    mean, variance = library_prior(totals, own)
-    offset = float(part.library_offset)
-    for k, row in enumerate(held):
-        if row in rows.new:
-            part.library_mean[row] = float(mean[k]) - offset
-            weighted = max(float(variance[k]), _SMALLEST) * part.config.library_log_vars_weight
-            part.library_variance[row] = weighted
-
-
-def _old_estimates(held: NDArray[np.float64] | None, rows: Rows) -> NDArray[np.float64]:
-    table = np.full((len(rows.old) + len(rows.new), 3), np.nan)
-    if held is not None:
-        table[rows.old] = held
-    return table
-
-
-def _start_background_job(
-    module: VAEModule,
-    m: int,
-    inputs: VAEInputs,
-    rows: Rows,
-    table: NDArray[np.float64],
-    seed: int,
-) -> Job[None]:
-    """Start the background of new groups at what their own cells say of it."""
-    part, modality, start = module.part(m), inputs.modalities[m], 0
-    for groups in inputs.ambient:
-        own, held = _compact(groups)
-        if np.isin(held + start, rows.new).any():
-            job = estimate_ambient_job(modality.counts, own, modality.totals, seed=seed)
-            found: AmbientEstimate = yield from job
-            cells = np.bincount(own.codes) / inputs.n_obs
-            for k, row in enumerate(held + start):
-                if row not in rows.new:
-                    continue
-                table[row] = found.share[k], found.low[k], found.high[k]
-                share = float(found.share[k]) / len(inputs.ambient)
-                _put_background(part, int(row), share * found.profile[k], float(cells[k]))
-        start += len(groups)
-
-
-def _put_background(
-    part: ModalityPart, row: int, rates: NDArray[np.float64], cells: float
-) -> None:
-    """Set one group's s from rates per count of library, and hold its sum there."""
-    features = part.features
-    assert features.log_background is not None
-    s = np.maximum(rates * math.exp(float(part.library_offset)), _SMALLEST)
-    with torch.no_grad():
-        features.log_background[row] = torch.from_numpy(np.log(s).astype(np.float32))
-    features.hold_target[row] = math.log(float(s.sum()))
-    features.hold_precision[row] = cells / HOLD_SD**2
 
 
 # --- what learns -----------------------------------------------------------------------------

@@ -76,8 +76,7 @@ _FEATURES = {
     "log_theta_log_sd": "dispersion",
     "rate_raw": "dispersion",
     "log_background": "ambient",
-    "hold_target": "ambient",
-    "hold_precision": "ambient",
+    "held_log_share": "ambient",
     "scaling_raw": "scaling",
 }
 _PRIORS = {"library_mean": "library", "library_variance": "library"}
