@@ -11,7 +11,6 @@ from celldyn.data.words import listed
 from celldyn.errors import DataError
 from celldyn.vae.changing import keys_of
 from celldyn.vae.inputs import Ints, VAEInputs
-from celldyn.vae.preparing import prepare, prepare_mudata
 from celldyn.vae.setup_record import Setup
 
 Indices: TypeAlias = Sequence[int] | np.ndarray[Any, Any]
@@ -20,6 +19,8 @@ Indices: TypeAlias = Sequence[int] | np.ndarray[Any, Any]
 
 def read(data: Any, setup: Setup) -> VAEInputs:  # noqa: ANN401
     """Read an AnnData or a MuData as a setup has it."""
+    from celldyn.vae.preparing import prepare, prepare_mudata
+
     return prepare_mudata(data, setup) if hasattr(data, "mod") else prepare(data, setup=setup)
 
 

@@ -8,7 +8,6 @@ from celldyn.data.words import listed
 from celldyn.errors import ConfigError, NotFittedError
 from celldyn.jobs import Job, run
 from celldyn.vae.asked import Indices, read, refuse_new, rows_of
-from celldyn.vae.building import build_job
 from celldyn.vae.config import ModelConfig, TrainConfig
 from celldyn.vae.course import History
 from celldyn.vae.fitted import FittedVAE, by_name, estimates_of
@@ -17,7 +16,6 @@ from celldyn.vae.module import VAEModule
 from celldyn.vae.options import model_config_of, train_config_of
 from celldyn.vae.predicting import BLOCK, Cells
 from celldyn.vae.setup_record import Setup, setup_of
-from celldyn.vae.train import split, train_job
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +25,8 @@ class VAEBase:
     """What both models share; see `AmbientRegularizedSCVI`."""
 
     def __init__(self, data: Any, seed: int, **model: Any) -> None:  # noqa: ANN401
+        from celldyn.vae.building import build_job
+
         setup = setup_of(data)
         self.adata = data
         self._inputs: VAEInputs | None = read(data, setup)
@@ -109,6 +109,8 @@ class VAEBase:
         return self._split()[1]
 
     def _split(self) -> tuple[Ints, Ints]:
+        from celldyn.vae.train import split
+
         if self._fitted.train is None:
             raise NotFittedError("the model is not trained", "call train first")
         return split(self._own().n_obs, self._fitted.train)
@@ -193,6 +195,8 @@ class VAEBase:
         config
             How; see `TrainConfig`.
         """
+        from celldyn.vae.train import train_job
+
         config = config or TrainConfig()
         course = yield from train_job(self.module, self._own(), config)
         self._fitted = self._fitted.after(course, config)

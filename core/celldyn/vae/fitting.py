@@ -12,7 +12,6 @@ from torch import Tensor
 
 from celldyn.jobs import Job, run
 from celldyn.vae.attribution import How, attribution_job
-from celldyn.vae.building import Built, build_job
 from celldyn.vae.changing import keys_of
 from celldyn.vae.config import VAEConfig
 from celldyn.vae.course import History
@@ -21,14 +20,14 @@ from celldyn.vae.fitted import estimates_of, model_config, train_config
 from celldyn.vae.inputs import Batch, VAEInputs
 from celldyn.vae.module import Posterior, VAEModule
 from celldyn.vae.predicting import Cells, log_library, look_job, offset
-from celldyn.vae.preparing import prepare_job, prepare_mudata_job
 from celldyn.vae.results import VAEResult
-from celldyn.vae.setup import describe_anndata, describe_mudata
 from celldyn.vae.summaries import background_table, dispersion_table, share_table
 from celldyn.vae.train import train_job
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from celldyn.vae.building import Built
 
 ATTRIBUTED = 2000
 """Cells over which attribution is averaged, at most."""
@@ -60,6 +59,8 @@ def fit(
     ConfigError, MissingKeyError, DataError
         If keys or counts cannot serve.
     """
+    from celldyn.vae.preparing import prepare_job, prepare_mudata_job
+    from celldyn.vae.setup import describe_anndata, describe_mudata
     from celldyn.vae.storing import write_result
 
     if hasattr(adata, "mod"):
@@ -92,6 +93,8 @@ def fit_job(inputs: VAEInputs, config: VAEConfig) -> Job[VAEResult]:
     ------
     Progress; in training in epochs, with the terms of the loss as metrics.
     """
+    from celldyn.vae.building import build_job
+
     start = time.perf_counter()
     built = yield from build_job(inputs, model_config(config), seed=config.seed)
     history = yield from train_job(built.module, inputs, train_config(config))

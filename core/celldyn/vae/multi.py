@@ -17,7 +17,6 @@ from celldyn.vae.effects import effects_job
 from celldyn.vae.keeping import Kept
 from celldyn.vae.options import keys_config
 from celldyn.vae.querying import Queried
-from celldyn.vae.setup import setup_mudata
 from celldyn.vae.showing import Shown
 
 if TYPE_CHECKING:
@@ -129,6 +128,8 @@ encoder_covariate_keys, one_batch
             As `AmbientRegularizedSCVI.setup_anndata`.
         """
         given = {k: v for k, v in locals().items() if k in KeysConfig.model_fields}
+        from celldyn.vae.setup import setup_mudata
+
         setup_mudata(mdata, modalities, keys_config(given), layers)
 
     def get_modality_latents(

@@ -21,7 +21,6 @@ from celldyn.jobs import Job, Pace, Progress
 from celldyn.vae.changing import Change, changed
 from celldyn.vae.draws import Draws
 from celldyn.vae.inputs import Batch, CountRows, Ints, VAEInputs
-from celldyn.vae.loader import Minibatches
 from celldyn.vae.module import Posterior, VAEModule
 from celldyn.vae.optimiser import few_threads
 from celldyn.vae.reconstruction import reconstruction
@@ -65,6 +64,8 @@ class Cells:
 
     def batches(self) -> Iterator[Batch]:
         """Yield the cells in their order."""
+        from celldyn.vae.loader import Minibatches
+
         first = next(self.module.parameters())
         device, done = first.device, 0
         for batch in Minibatches(self.inputs, self.at, self.batch_size, device=device):

@@ -12,7 +12,6 @@ from celldyn.vae.base import VAEBase
 from celldyn.vae.config import TrainConfig
 from celldyn.vae.course import History
 from celldyn.vae.fitted import FittedVAE
-from celldyn.vae.query import extend_job, matched_anndata, only_training, with_encoder
 from celldyn.vae.saved import load_model
 
 if TYPE_CHECKING:
@@ -44,6 +43,8 @@ class Queried(VAEBase):
         DataError
             If the query has none of its features.
         """
+        from celldyn.vae.query import matched_anndata
+
         setup = _reference(reference_model).setup
         if len(setup.modalities) > 1:
             raise ConfigError(
@@ -87,6 +88,8 @@ class Queried(VAEBase):
         MissingKeyError, DataError
             If the query lacks a column, or too many features.
         """
+        from celldyn.vae.query import extend_job, with_encoder
+
         reference = _reference(reference_model)
         inputs = read(adata, reference.setup)
         fitted = run(extend_job(reference, inputs, seed=seed), bar=False)
@@ -111,6 +114,8 @@ class Queried(VAEBase):
         DataError
             If the query has nothing new.
         """
+        from celldyn.vae.query import only_training
+
         trainable = self._fitted.trainable
         if trainable is None:
             return (yield from super().train_job(config))

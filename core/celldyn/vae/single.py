@@ -8,7 +8,6 @@ from celldyn.vae.config import KeysConfig, Preset
 from celldyn.vae.keeping import Kept
 from celldyn.vae.options import keys_config
 from celldyn.vae.querying import Queried
-from celldyn.vae.setup import setup_anndata
 from celldyn.vae.showing import Shown
 
 if TYPE_CHECKING:
@@ -121,4 +120,6 @@ class AmbientRegularizedSCVI(Shown, Queried, Kept):
             If a column or the layer is not there.
         """
         given = {k: v for k, v in locals().items() if k in KeysConfig.model_fields}
+        from celldyn.vae.setup import setup_anndata
+
         setup_anndata(adata, keys_config(given))

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from celldyn import keys
@@ -18,10 +17,11 @@ from celldyn.vae.config import KeysConfig
 from celldyn.vae.fitted import FittedVAE
 from celldyn.vae.results import VAEResult
 from celldyn.vae.saved import pack, unpack
-from celldyn.vae.setup import describe_anndata, describe_mudata
 from celldyn.vae.setup_record import Setup, store_setup
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from celldyn.vae.base import VAEBase
 
 SCHEMA = 1
@@ -136,6 +136,8 @@ def write_result(adata: Any, result: VAEResult) -> set[str]:  # noqa: ANN401
 
 def _setup(adata: Any, result: VAEResult) -> Setup:  # noqa: ANN401
     """Return how the data set is read, which must be as it was fitted."""
+    from celldyn.vae.setup import describe_anndata, describe_mudata
+
     setup = result.setup
     if setup is None:
         asked = KeysConfig(**{k: getattr(result.config, k) for k in KeysConfig.model_fields})
@@ -228,6 +230,8 @@ def stored(adata: Any) -> StoredVAE | None:  # noqa: ANN401
 
 
 def _restore(adata: Any, held: Mapping[str, Any]) -> StoredVAE:  # noqa: ANN401
+    import pandas as pd
+
     header, info = json.loads(str(held["header"])), json.loads(str(held["info"]))
     setup = Setup.from_json(json.dumps(header["setup"]))
     names = tuple(each.name for each in setup.modalities)
@@ -261,6 +265,8 @@ def _tables(
     key: keys.Key,
     columns: Mapping[str, list[str]],
 ) -> dict[str, pd.DataFrame]:
+    import pandas as pd
+
     found = {}
     for each in setup.modalities:
         home = adata.mod[each.key] if each.key else adata
