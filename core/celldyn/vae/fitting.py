@@ -22,7 +22,6 @@ from celldyn.vae.module import Posterior, VAEModule
 from celldyn.vae.predicting import Cells, log_library, look_job, offset
 from celldyn.vae.results import VAEResult
 from celldyn.vae.summaries import background_table, dispersion_table, share_table
-from celldyn.vae.train import train_job
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,6 +93,7 @@ def fit_job(inputs: VAEInputs, config: VAEConfig) -> Job[VAEResult]:
     Progress; in training in epochs, with the terms of the loss as metrics.
     """
     from celldyn.vae.building import build_job
+    from celldyn.vae.train import train_job
 
     start = time.perf_counter()
     built = yield from build_job(inputs, model_config(config), seed=config.seed)
