@@ -14,6 +14,7 @@ from celldyn.cli_panel import add_panel
 from celldyn.cli_parts import add_output, say
 from celldyn.cli_perturb import add_perturb
 from celldyn.cli_simulate import add_simulate
+from celldyn.cli_vae import add_vae
 from celldyn.errors import CelldynError
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     add_panel(commands)
     add_perturb(commands)
     add_simulate(commands)
+    add_vae(commands)
     demo = commands.add_parser("demo", help="fit a sample tissue whose truth is known")
     demo.set_defaults(command=_demo)
     add_output(demo)

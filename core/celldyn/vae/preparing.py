@@ -142,10 +142,9 @@ def _prepare(
 ) -> Job[VAEInputs]:
     """Read the columns now, and return the job that reads the matrices."""
     roles = setup.roles
-    role_of = dict(roles.categorical())
     held = {
         key: groups_of(table, key, role, setup.categories.get(key, ()))
-        for key, role in role_of.items()
+        for key, role in roles.categorical().items()
     }
     for groups in held.values():
         new = setup.new_categories(groups)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from celldyn.errors import ConfigError
@@ -58,16 +57,17 @@ class Roles:
     continuous: tuple[str, ...] = ()
     size_factor: str | None = None
 
-    def categorical(self) -> Iterator[tuple[str, str]]:
-        """Yield each categorical key and the parameter that names it."""
-        named = "batch_key" if self.batch is not None else ""
-        for key in self.ambient:
-            yield key, named or "ambient_covariate_keys"
-        yield self.dispersion, named or "dispersion_key"
-        yield self.library, named or "library_size_key"
+    def categorical(self) -> dict[str, str]:
+        """Return each categorical key, and the parameter that names it: the first if several."""
+        batch = "batch_key" if self.batch is not None else ""
+        named = [(key, batch or PARAMETERS["ambient"]) for key in self.ambient]
+        named += [(getattr(self, k), batch or PARAMETERS[k]) for k in ("dispersion", "library")]
         for part in ("conditioning", "scaling", "encoder"):
-            for key in getattr(self, part):
-                yield key, PARAMETERS[part]
+            named += [(key, PARAMETERS[part]) for key in getattr(self, part)]
+        first: dict[str, str] = {}
+        for key, parameter in named:
+            first.setdefault(key, parameter)
+        return first
 
 
 PARAMETERS = {

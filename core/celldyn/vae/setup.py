@@ -180,9 +180,8 @@ def _describe(
     if not len(table.cells):
         raise DataError("the data set has no cells", "check the filters that were applied to it")
     categories: dict[str, tuple[str, ...]] = {}
-    for key, role in roles.categorical():
-        if key not in categories:
-            categories[key] = groups_of(table, key, role).names
+    for key, role in roles.categorical().items():
+        categories[key] = groups_of(table, key, role).names
     for key in roles.continuous:
         numbers_of(table, key, PARAMETERS["continuous"])
     if roles.size_factor is not None:
@@ -197,23 +196,23 @@ def _without_constant(
     roles: Roles, keys: KeysConfig, categories: Mapping[str, tuple[str, ...]]
 ) -> tuple[Roles, tuple[str, ...]]:
     """Leave out the decoder's and encoder's keys with one category, and say which keys have."""
+    several = {key for key, names in categories.items() if len(names) > 1}
+    scaling = roles.scaling
+    if keys.feature_scaling_covariate_keys is None:
+        scaling = tuple(key for key in scaling if key in several)
     notes = []
-    for key, role in dict(roles.categorical()).items():
-        if len(categories[key]) > 1:
+    for key, role in roles.categorical().items():
+        if key in several:
             continue
         if key == ONE_GROUP:
             notes.append("Where no key is named, all cells are one group.")
             continue
         effects = []
-        if key in (*roles.ambient, *roles.scaling, roles.dispersion, roles.library):
+        if key in (*roles.ambient, *scaling, roles.dispersion, roles.library):
             effects.append("all cells are one group")
         if key in (*roles.conditioning, *roles.encoder):
             effects.append("decoder and encoder are not told it")
         notes.append(f"{role}: obs[{key!r}] has one category, so {' and '.join(effects)}.")
-    several = {key for key, names in categories.items() if len(names) > 1}
-    scaling = roles.scaling
-    if keys.feature_scaling_covariate_keys is None:
-        scaling = tuple(key for key in scaling if key in several)
     used = replace(
         roles,
         conditioning=tuple(key for key in roles.conditioning if key in several),
