@@ -114,7 +114,7 @@ class VAEWidget(Dock):
         return handle
 
     def _submit(self) -> JobHandle:
-        from celldyn.vae.preparing import prepare_job
+        from celldyn.vae import prepare_job
 
         adata, config = self._workspace.require(), self.config()
         return self._runner.submit(
@@ -129,8 +129,8 @@ class VAEWidget(Dock):
         from celldyn.vae import write_result
 
         adata = self._workspace.require()
-        stale = forget_derived(adata)
-        self._workspace.announce({*write_result(adata, result), *stale})
+        written = write_result(adata, result)
+        self._workspace.announce({*written, *forget_derived(adata)})
         self.results.umap.run()
 
     def _on_data(self) -> None:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from celldyn import keys
 from celldyn.errors import CelldynError, ConfigError
-from celldyn.jobs import Job, Progress
 from napari_celldyn.widgets.card_place import CardPlace
 from napari_celldyn.widgets.gene_edit import GeneEdit
 from napari_celldyn.widgets.listen import listen
 from napari_celldyn.widgets.sentence import ErrorSentence
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from celldyn.data import Source
@@ -71,14 +69,11 @@ class Denoise(QWidget):
         self.sentence.say("")
         try:
             gene = self._find()
-            adata = self._workspace.require()
-            job = _begun(denoise_job(adata, [gene]))
-            key = keys.VAE_DENOISED(gene=gene)
             handle = self._runner.submit(
                 f"{gene} without noise",
-                job,
+                denoise_job(self._workspace.require(), [gene]),
                 system="vae",
-                writes={f"obs/{key}"},
+                writes={keys.VAE_DENOISED.path(gene=gene)},
                 on_result=lambda values: self._write(gene, values),
             )
         except CelldynError as error:
@@ -107,9 +102,8 @@ class Denoise(QWidget):
         return find_gene(self._workspace.require(), text)
 
     def _write(self, gene: str, values: NDArray[np.float32]) -> None:
-        key = keys.VAE_DENOISED(gene=gene)
-        self._workspace.require().obs[key] = np.asarray(values, np.float32)[:, 0]
-        self._workspace.announce({f"obs/{key}"})
+        self._workspace.require().obs[keys.VAE_DENOISED(gene=gene)] = values[:, 0]
+        self._workspace.announce({keys.VAE_DENOISED.path(gene=gene)})
         self._workspace.colour = self._denoised(gene)
         self.jobs.clear()
         self._refresh()
@@ -140,14 +134,3 @@ class Denoise(QWidget):
         self.blink_button.setEnabled(there)
         is_raw = there and self._workspace.colour == self._raw(gene)
         self.blink_button.setText("Denoised" if is_raw else "Raw")
-
-
-def _begun(job: Job[Any]) -> Job[Any]:
-    """Take a job's first step here, where it may read the AnnData; the rest may run elsewhere."""
-    first = next(job)
-
-    def rest() -> Generator[Progress, None, Any]:
-        yield first
-        return (yield from job)
-
-    return rest()

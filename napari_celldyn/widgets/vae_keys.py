@@ -183,7 +183,7 @@ class VAEKeys(QWidget):
         """Fill in the table when it is first looked at."""
         if self.effects.content().layout().count():
             return
-        from celldyn.vae.setup import effects_table
+        from celldyn.vae import effects_table
 
         frame = pd.DataFrame(effects_table()).drop(columns="shape")
         frame.insert(1, "key here", frame.pop("parameter").map(LABELS))

@@ -185,7 +185,10 @@ def _dispersion(stored: StoredVAE, modality: str) -> Figure:
     from celldyn.plots.vae import plot_dispersion
 
     table = stored.dispersion[modality]
-    return plot_dispersion(table.to_numpy(), list(map(str, table.columns)))
+    part = stored.fitted().module.part(stored.modalities.index(modality))
+    learned = part.features.rate.detach().numpy() ** 2  # λ, as training left it
+    equilibrium = list(map(float, learned)) if part.features.config.regularise_dispersion else None
+    return plot_dispersion(table.to_numpy(), list(map(str, table.columns)), equilibrium)
 
 
 def _attribution(stored: StoredVAE, _modality: str) -> Figure:

@@ -66,6 +66,20 @@ def test_the_best_epoch_is_a_line_unless_it_is_left_out():
     assert "best epoch" not in lines(skipped.axes[0])
 
 
+def test_a_modality_has_panels_of_its_own_where_there_are_several():
+    table = history()
+    table["kl_z/rna_train"] = table["kl_z_train"]
+    table["reconstruction_train"] = 3.0
+    one = plots.plot_training(table)
+    titles = ["elbo", "reconstruction", "kl z", "kl weight"]
+    assert [axes.get_title() for axes in one.axes if axes.axison] == titles
+    table["kl_z/rna_train"] *= 0.7
+    table["kl_z/atac_train"] = 0.3 * table["kl_z_train"]
+    several = plots.plot_training(table)
+    titles = [*titles, "kl z/rna", "kl z/atac"]
+    assert [axes.get_title() for axes in several.axes if axes.axison] == titles
+
+
 def test_no_epoch_left_is_a_sentence():
     with pytest.raises(ConfigError, match="skip_epochs is 80, and there are 20 epochs"):
         plots.plot_training(history(20), skip_epochs=80)

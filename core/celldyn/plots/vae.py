@@ -1,6 +1,6 @@
-"""Figures of the regularised VAE: how it was trained, its ambient RNA, its dispersions.
+"""Figures of the regularised VAE: its ambient RNA and its dispersions.
 
-Those of the latent space are in `celldyn.plots.vae_latent`, and have their names here, too.
+Those of its training and of the latent space have modules of their own, and their names here, too.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from celldyn.data.palette import default_colours
 from celldyn.data.words import counted
-from celldyn.errors import ConfigError, DataError
-from celldyn.plots.betas_style import panels
+from celldyn.errors import DataError
 from celldyn.plots.vae_latent import (
     plot_attribution,
     plot_attribution_scatter,
@@ -23,6 +22,7 @@ from celldyn.plots.vae_latent import (
     plot_umap_comparison,
 )
 from celldyn.plots.vae_style import MARK, TRAINING, VALIDATION, by_group, plain
+from celldyn.plots.vae_training import plot_training
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,76 +39,9 @@ __all__ = [
     "plot_umap_comparison",
 ]
 
-_KINDS = {"train": "training", "validation": "held-out cells"}
 _SMALLEST = 1e-12
 """What an axis of logarithms begins at."""
 _BINS = 60
-
-
-def plot_training(
-    history: pd.DataFrame, skip_epochs: int = 0, *, best_epoch: int | None = None
-) -> Figure:
-    """Draw every term of the loss over the epochs, for training and validation cells.
-
-    Parameters
-    ----------
-    history
-        A row per epoch, numbered by its index. Columns "<term>_train" and "<term>_validation"
-        share a panel; others have one of their own. Epochs without a number, such as those
-        between two validations, are passed over.
-    skip_epochs
-        Epochs at the beginning that are left out: the first losses are so large that they hide
-        all later changes.
-    best_epoch
-        Where early stopping took the model from: drawn as a line.
-
-    Raises
-    ------
-    ConfigError
-        If no epoch is left.
-    """
-    shown = history.iloc[max(skip_epochs, 0) :]
-    if shown.empty:
-        raise ConfigError(
-            f"skip_epochs is {skip_epochs}, and there are {counted(len(history), 'epoch')}",
-            f"give less than {max(len(history), 1)}",
-        )
-    terms: dict[str, dict[str, str]] = {}
-    for column in map(str, shown.columns):
-        term, _, kind = column.rpartition("_")
-        if kind in _KINDS:
-            terms.setdefault(term, {})[kind] = column
-        else:
-            terms.setdefault(column, {})[""] = column
-    figure, axes = panels(len(terms), width=3.0, height=2.3)
-    for axis, (term, columns) in zip(axes, terms.items(), strict=True):
-        _draw_term(axis, shown, columns)
-        axis.set_title(term.replace("_", " "), fontsize=9)
-        if best_epoch is not None and best_epoch >= shown.index.min():
-            axis.axvline(best_epoch, color=MARK, linewidth=0.8, linestyle=":", label="best epoch")
-    if axes:
-        axes[0].legend(fontsize=7, frameon=False)
-    return figure
-
-
-def _draw_term(axes: Axes, history: pd.DataFrame, columns: Mapping[str, str]) -> None:
-    for kind in ("", "train", "validation"):
-        if kind not in columns:
-            continue
-        values = history[columns[kind]].astype(float).dropna()
-        held_out = kind == "validation"
-        axes.plot(
-            values.index.to_numpy(float),
-            values.to_numpy(),
-            color=VALIDATION if held_out else TRAINING,
-            linestyle="--" if held_out else "-",
-            marker="." if len(values) == 1 else "",
-            linewidth=1.2,
-            label=_KINDS.get(kind, "_nolegend_"),
-        )
-    axes.tick_params(labelsize=7)
-    axes.set_xlabel("epoch", fontsize=8)
-    plain(axes)
 
 
 def plot_ambient_profile(
