@@ -98,7 +98,7 @@ def test_another_prior_starts_at_its_own_equilibrium():
 
 
 def test_the_library_prior_is_that_of_log_totals():
-    part, data = part_of(preset="seed"), DATA
+    part, data = part_of(preset="seed", library_centring=False), DATA
     logs = np.log(data.modalities[0].totals)
     for k in range(5):
         own = logs[data.library.codes == k]
@@ -111,11 +111,13 @@ def test_the_library_prior_is_that_of_log_totals():
 
 @pytest.mark.parametrize("sensitivity", [None, 0.2])
 def test_centred_library_sizes_are_relative_to_the_average_cell(sensitivity):
-    part = part_of(library_log_means_centering_sensitivity=sensitivity)
+    part = part_of(preset="seed", library_log_means_centering_sensitivity=sensitivity)
     want = math.log(sensitivity or 1.0)
     assert part.library_mean.mean().item() == pytest.approx(want, abs=1e-5)
-    absolute = part_of(preset="seed").library_mean
+    absolute = part_of(preset="seed", library_centring=False).library_mean
     np.testing.assert_allclose(part.library_mean + part.library_offset, absolute, rtol=1e-5)
+    part = part_of()
+    assert part.library_mean.mean().item() == pytest.approx(0, abs=1e-5)
     assert (part.library_weight_mean.item(), part.library_weight_log_sd.item()) == (0, -2)
 
 
@@ -138,14 +140,22 @@ def test_the_background_may_start_at_a_share_of_the_mean():
 
 def test_the_background_starts_and_is_held_at_its_estimate():
     made = built()
-    features, estimates = made.module.part(0).features, made.ambient["rna"]
+    part, estimates = made.module.part(0), made.ambient["rna"]
     assert [len(one.share) for one in estimates] == [3, 2]
-    assert features.hold_term().item() < 0.01
-    with torch.no_grad():
-        features.log_background += math.log(1.5)
-    assert features.hold_term().item() > 0.5
+    shares = [one.share / 2 for one in estimates]  # two keys, whose backgrounds add
+    np.testing.assert_allclose(
+        part.features.held_log_share.exp(), np.concatenate(shares), rtol=1e-4, atol=1e-4
+    )
+    codes = torch.stack([torch.from_numpy(g.codes) for g in DATA.ambient], 1) + torch.tensor(
+        [0, 3]
+    )
+    rate = torch.nn.functional.softplus(part.decoder.out.bias).sum()
+    native = rate.detach().expand(DATA.n_obs)
+    assert part.features.hold_term(codes, native).item() < 2
+    off = part.features.hold_term(codes, native / 1.5).item()
+    assert off > 20
     free = part_of(hold_background=False).features
-    assert free.hold_term() is None
+    assert free.hold_term(codes, native) is None
 
 
 def test_weights_come_from_the_seed():

@@ -37,6 +37,7 @@ ONE_MODALITY = {
     "minibatch scale": {"global_scale": "minibatch"},
     "absolute library": {"library_centring": False, "residual_library_encoder": False},
     "sensitivity": {"library_log_means_centering_sensitivity": 0.2},
+    "held background": {"hold_background": True},
     "weight's prior": {"library_obs_w_prior_rate": 2.5, "decoder_weight_l2": 0.3},
 }
 TWO_MODALITIES = {
@@ -63,6 +64,7 @@ def scattered(module, seed=1):
             part.library_variance.uniform_(0.1, 0.5, generator=generator)
             centred = part.config.library_centring
             part.library_offset.fill_(3.0 + m if centred else 0.0)
+            part.features.held_log_share.uniform_(-3, -1, generator=generator)
         for name, buffer in module.named_buffers():
             if name.endswith("running_var"):
                 buffer.uniform_(0.5, 2.0, generator=generator)
@@ -93,7 +95,7 @@ def noise_for(module, n_cells, seed=2):
 
 def compared(data, options, *, training, double, cells=tuple(range(3, 21))):
     torch.manual_seed(0)
-    config = ModelConfig(**SMALL, dropout_rate=0.0, hold_background=False, **options)
+    config = ModelConfig(**{**SMALL, "dropout_rate": 0.0, "hold_background": False, **options})
     module = scattered(VAEModule(ModuleSpec.of(data, config)))
     module.n_obs = data.n_obs
     dtype = torch.float64 if double else torch.float32
@@ -103,11 +105,10 @@ def compared(data, options, *, training, double, cells=tuple(range(3, 21))):
     terms = module.loss_terms(batch, noise=noise, kl_weight=0.37)
     counts = [part.counts.dense[list(cells)] for part in data.modalities]
     definition = Definition(module, batch, counts, noise, n_obs=data.n_obs, training=training)
-    want = {**definition.local_terms(), **definition.global_terms()}
+    globals_ = {**definition.global_terms(), **definition.hold_terms()}
+    want = {**definition.local_terms(), **globals_}
     want["elbo"] = want["reconstruction"] + want["kl_z"] + want["kl_library"]
-    want["loss"] = (
-        want["elbo"] + (0.37 - 1) * want["kl_z"] + sum(definition.global_terms().values())
-    )
+    want["loss"] = want["elbo"] + (0.37 - 1) * want["kl_z"] + sum(globals_.values())
     found = {name: value.item() for name, value in terms.items() if "/" not in name}
     return found, {name: float(value) for name, value in want.items()}
 

@@ -30,6 +30,8 @@ BACKGROUND_SPREAD = 0.01
 """sd of the noise on the initial log background."""
 
 _SMALLEST = 1e-8
+_LEAST_SHARE, _MOST_BACKGROUND = 1e-4, 0.95
+"""Shares of background are held between these."""
 _LEAST_RATE = 1e-3
 """Of the decoder's initial output, in counts of an average cell."""
 
@@ -176,11 +178,7 @@ def _start_background(
     assert features.log_background is not None
     shape = features.log_background.shape
     if estimates:
-        shares = np.concatenate([one.share for one in estimates]) / len(estimates)
-        profiles = np.concatenate([one.profile for one in estimates])
-        start = shares[:, None] * profiles * unit
-        features.hold_target.copy_(_tensor(np.log(np.maximum(start.sum(axis=1), _SMALLEST))))
-        features.hold_precision.copy_(_tensor(_precision(estimates, inputs.ambient)))
+        start = _estimated(part, inputs, estimates, unit)
     elif config.background_init == "fraction":
         start = np.broadcast_to(config.bg_init_gene_fraction * means * unit, shape)
     else:
@@ -193,16 +191,42 @@ def _start_background(
         )
 
 
-HOLD_SD = 0.05
-"""A group whose background is off by this share of itself pays half a nat for each cell."""
+def _estimated(
+    part: ModalityPart, inputs: VAEInputs, estimates: tuple[AmbientEstimate, ...], unit: float
+) -> Floats:
+    """Return the estimated background, (n_ambient, G), and let the library prior leave it room.
+
+    A decoder that is not told the group gives the same native expression, R over all features, to
+    all groups; so a group whose share of background is a has s = a / (1 − a) R, and a cell of it
+    that has the observed total is of library size total (1 − a) / R.
+    """
+    parts = [np.minimum(one.share / len(estimates), _MOST_BACKGROUND) for one in estimates]
+    shares = np.concatenate(parts)
+    part.features.held_log_share.copy_(_tensor(np.log(np.maximum(shares, _LEAST_SHARE))))
+    native = np.zeros(inputs.n_obs)
+    for share, groups in zip(parts, inputs.ambient, strict=True):
+        native -= share[groups.codes]
+    native = np.log1p(np.maximum(native, -_MOST_BACKGROUND))
+    codes, n = inputs.library.codes, len(inputs.library)
+    shift = np.bincount(codes, native, n) / np.maximum(np.bincount(codes, minlength=n), 1)
+    part.library_mean += _tensor(shift - shift.mean())
+    at_hand = np.exp(shift.mean())
+    start: Floats = (shares / (1 - _of_group(inputs, shares)))[:, None] * unit * at_hand
+    background: Floats = start * np.concatenate([one.profile for one in estimates])
+    return background
 
 
-def _precision(estimates: tuple[AmbientEstimate, ...], keys: tuple[Groups, ...]) -> Floats:
-    """Return how firmly each group's background is held, in nats a cell of the data set."""
-    cells = np.concatenate([np.bincount(key.codes, minlength=len(key)) for key in keys])
-    n_obs = len(keys[0].codes)
-    precision: Floats = cells / n_obs / HOLD_SD**2
-    return precision
+def _of_group(inputs: VAEInputs, shares: Floats) -> Floats:
+    """Return (n_ambient,) the whole background of each group's cells: its own and other keys'."""
+    offsets = np.cumsum([0, *(len(groups) for groups in inputs.ambient)])
+    whole = np.zeros(inputs.n_obs)
+    for groups, at in zip(inputs.ambient, offsets, strict=False):
+        whole += shares[at + groups.codes]
+    means = [
+        np.bincount(g.codes, whole, len(g)) / np.maximum(np.bincount(g.codes, minlength=len(g)), 1)
+        for g in inputs.ambient
+    ]
+    return np.minimum(np.concatenate(means), _MOST_BACKGROUND)
 
 
 def _start_decoder(part: ModalityPart, inputs: VAEInputs, means: Floats, unit: float) -> None:

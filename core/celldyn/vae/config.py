@@ -226,7 +226,7 @@ PRESETS: dict[Preset, dict[str, Any]] = {
         "decoder_weight_l2": 0.1,
     },
     "seed": {
-        "library_centring": False,
+        "library_centring": True,
         "residual_library_encoder": False,
         "background_init": "prior",
         "hold_background": False,

@@ -17,6 +17,9 @@ from celldyn.vae.spec import ModalitySpec, Sizes
 SCALING_UNIT = 0.7
 """softplus(γ) / 0.7 is near 1 at γ = 0."""
 
+HOLD_SD = 0.05
+"""A group whose share of background is off by this part of itself pays half a nat a cell."""
+
 _HALF_LOG_2PI_E = 0.5 * math.log(2 * math.pi * math.e)
 
 
@@ -40,13 +43,11 @@ class Features(nn.Module):
         (n_ambient, G) β, or None.
     scaling_raw
         (n_scaling or 1, G) γ, or None.
-    hold_target, hold_precision
-        (n_ambient,) log of the sum of background over features that each group is held near, and
-        how firmly, in nats a cell; 0 where it is free.
+    held_log_share
+        (n_ambient,) log of the share of background in its counts that each group is held near.
     """
 
-    hold_target: Tensor
-    hold_precision: Tensor
+    held_log_share: Tensor
 
     def __init__(self, spec: ModalitySpec, sizes: Sizes) -> None:
         super().__init__()
@@ -61,8 +62,7 @@ class Features(nn.Module):
             self.log_background = nn.Parameter(torch.zeros(sizes.ambient, n))
         if self.config.use_feature_scaling:
             self.scaling_raw = nn.Parameter(torch.zeros(max(sizes.scaling, 1), n))
-        self.register_buffer("hold_target", torch.zeros(sizes.ambient))
-        self.register_buffer("hold_precision", torch.zeros(sizes.ambient))
+        self.register_buffer("held_log_share", torch.zeros(sizes.ambient))
 
     @property
     def rate(self) -> Tensor:
@@ -148,12 +148,30 @@ class Features(nn.Module):
             log_prior = log_prior + sign * m - math.log(2)
         return -(log_sd + _HALF_LOG_2PI_E).sum() - log_prior.sum()
 
-    def hold_term(self) -> Tensor | None:
-        """Return what it costs, in nats a cell, that groups' background left its estimate."""
+    def hold_term(self, codes: Tensor, native: Tensor) -> Tensor | None:
+        """Return what it costs, in nats a cell, that shares of background left their estimates.
+
+        The log share of a group e is the mean over its cells of log(S_e / (R + Σ_keys S)), where S
+        sums the background over features and R the cell's native expression;
+        ½ ((log share − log estimate) / HOLD_SD)² is paid for each of its cells.
+
+        Parameters
+        ----------
+        codes
+            (B, n_keys) rows of each cell in the background.
+        native
+            (B,) R.
+        """
         if self.log_background is None or not self.config.hold_background:
             return None
-        away = torch.logsumexp(self.log_background, dim=1) - self.hold_target
-        return 0.5 * (self.hold_precision * away.square()).sum()
+        parts = torch.logsumexp(self.log_background, dim=1)[codes]
+        whole = native + torch.exp(parts).sum(dim=1)
+        flat, groups = (parts - torch.log(whole)[:, None]).reshape(-1), codes.reshape(-1)
+        none = torch.zeros(len(self.held_log_share), dtype=flat.dtype, device=flat.device)
+        cells = none.index_add(0, groups, torch.ones_like(flat))
+        means = none.index_add(0, groups, flat) / cells.clamp(min=1)
+        away = (means - self.held_log_share) / HOLD_SD
+        return 0.5 * (cells * away.square()).sum() / len(codes)
 
 
 def _used(codes: Tensor, n_rows: int) -> tuple[Tensor | None, Tensor]:

@@ -133,7 +133,10 @@ class VAEModule(nn.Module):
 
     def native(self, m: int, z: Tensor, batch: Batch) -> Tensor:
         """Return ρ, (B, G): native expression per unit of library."""
-        logits = self.logits(m, z, batch).to(self.part(m).dtype)
+        return self._activated(m, self.logits(m, z, batch))
+
+    def _activated(self, m: int, logits: Tensor) -> Tensor:
+        logits = logits.to(self.part(m).dtype)
         if self.part(m).config.scale_activation == "softmax":
             return torch.softmax(logits, dim=-1)
         return nn.functional.softplus(logits)
@@ -196,7 +199,10 @@ class VAEModule(nn.Module):
         terms: dict[str, Tensor] = {}
         self._kl_terms(terms, posterior, batch)
         for m, name in enumerate(self.modalities):
-            terms[f"reconstruction/{name}"] = self._reconstruction(m, z, posterior, batch, draws)
+            logits = self.logits(m, z, batch)
+            rest = self._reconstruction(m, logits, posterior, batch, draws)
+            terms[f"reconstruction/{name}"] = rest
+            self._hold_term(terms, m, logits, batch)
         for kind in ("reconstruction", "kl_z", "kl_library"):
             terms[kind] = _sum(terms, kind)
         self._global_terms(terms, len(batch))
@@ -206,7 +212,7 @@ class VAEModule(nn.Module):
         return terms
 
     def _reconstruction(
-        self, m: int, z: Tensor, posterior: Posterior, batch: Batch, draws: Draws
+        self, m: int, logits: Tensor, posterior: Posterior, batch: Batch, draws: Draws
     ) -> Tensor:
         part = self.part(m)
         mean, variance = posterior.library[m]
@@ -217,7 +223,7 @@ class VAEModule(nn.Module):
         scaling, scaling_rows = part.features.scaling(batch.scaling)
         theta, theta_rows = part.features.theta(batch.dispersion, draws, f"theta/{part.name}")
         total, _ = reconstruction(
-            self.logits(m, z, batch),
+            logits,
             log_library,
             background,
             background_rows,
@@ -253,11 +259,21 @@ class VAEModule(nn.Module):
             )
             for name, value in part.global_terms().items():
                 found.setdefault(name, []).append(value / scale)
-            hold = part.features.hold_term()
-            if hold is not None:
-                found.setdefault("background_hold", []).append(hold)
         terms.update({name: torch.stack(values).sum() for name, values in found.items()})
 
+    def _hold_term(self, terms: dict[str, Tensor], m: int, logits: Tensor, batch: Batch) -> None:
+        """Add what it costs that the background left its estimate, read off some of the cells."""
+        features, n = self.part(m).features, max(len(batch) // HOLD_SHARE, HOLD_CELLS)
+        if features.log_background is None or not features.config.hold_background:
+            return
+        native = self._activated(m, logits[:n]).sum(dim=1)
+        hold = features.hold_term(batch.ambient[:n], native)
+        assert hold is not None
+        terms["background_hold"] = terms.get("background_hold", hold.new_zeros(())) + hold
+
+
+HOLD_SHARE, HOLD_CELLS = 4, 32
+"""A fourth of a minibatch, but at least so many cells, tells the share of background."""
 
 GLOBAL_TERMS = (
     "dispersion_kl",
