@@ -41,7 +41,7 @@ def tissue(n_obs: int = 120, n_vars: int = 40, seed: int = 0) -> AnnData:
 
 def multiome(n_obs: int = 120, n_rna: int = 40, n_atac: int = 30, missing: int = 0):
     """Return two modalities of the same cells; the last `missing` cells lack the second."""
-    from mudata import MuData
+    import mudata
 
     rna = tissue(n_obs, n_rna)
     del rna.layers["counts"]
@@ -52,8 +52,9 @@ def multiome(n_obs: int = 120, n_rna: int = 40, n_atac: int = 30, missing: int =
     )
     if missing:
         atac = atac[: n_obs - missing].copy()
-    mdata = MuData({"rna": rna, "atac": atac})
-    mdata.obs = rna.obs.copy()
+    with mudata.set_options(pull_on_update=False):
+        mdata = mudata.MuData({"rna": rna, "atac": atac})
+        mdata.obs = rna.obs.copy()
     return mdata
 
 
