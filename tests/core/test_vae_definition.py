@@ -173,9 +173,20 @@ def test_many_more_groups_than_cells():
     close(found, want, 1e-9)
 
 
+def test_a_held_share_moves_the_scale_of_a_group_and_no_single_feature():
+    data = vae_inputs_cases.inputs()
+    torch.manual_seed(0)
+    features = scattered(VAEModule(ModuleSpec.of(data, ModelConfig(**SMALL)))).part(0).features
+    batch = vae_inputs_cases.batch_of(data, range(20))
+    features.hold_term(batch.ambient, torch.full((20,), 50.0)).backward()
+    assert features.log_background.grad is None
+    assert (features.background_scale.grad != 0).all()
+
+
 def test_gradients_are_those_of_the_loss():
     data = vae_inputs_cases.inputs(features=TWO, missing=[("atac", 5)])
-    config = ModelConfig(**SMALL, dropout_rate=0.0, use_additive_background=True)
+    options = {"use_additive_background": True, "hold_background": False}
+    config = ModelConfig(**SMALL, dropout_rate=0.0, **options)
     torch.manual_seed(0)
     module = scattered(VAEModule(ModuleSpec.of(data, config))).double().train()
     module.n_obs = data.n_obs

@@ -235,13 +235,18 @@ class Definition:
                 terms["kl_library"] += (kl_divergence(q_l[m], prior) * here).sum() / n
             rho = self.decode(m, z)
             if f"{own}.features.log_background" in p:
-                table = torch.exp(p[f"{own}.features.log_background"])
+                table = torch.exp(self.log_s(m))
                 rho = rho + one_hot(self.batch.ambient, len(table)) @ table
             mu = torch.exp(ell)[:, None] * rho * self.scaling(m)
             theta = self.theta(m) * torch.ones_like(mu)
             x = GammaPoisson(concentration=theta, rate=theta / mu, validate_args=False)
             terms["reconstruction"] -= (x.log_prob(self.counts[m]).sum(1) * here).sum() / n
         return terms
+
+    def log_s(self, m):
+        """β: of each feature, and the group's scale."""
+        name = f"parts.{m}.features"
+        return self.p[f"{name}.log_background"] + self.p[f"{name}.background_scale"][:, None]
 
     def hold_terms(self):
         """½ ((log share − log estimate) / 0.05)² for each cell and key: log share is a mean."""
@@ -250,7 +255,7 @@ class Definition:
             name = f"parts.{m}.features"
             if not own.config.hold_background or f"{name}.log_background" not in self.p:
                 continue
-            sums = torch.exp(self.p[f"{name}.log_background"]).sum(1)
+            sums = torch.exp(self.log_s(m)).sum(1)
             codes = self.batch.ambient[:n]
             whole = self.decode(m, z)[:n].sum(1) + sums[codes].sum(1)
             for group in codes.unique().tolist():
@@ -276,7 +281,12 @@ class Definition:
         background = f"{name}.features.log_background"
         if background in p and config.regularise_background:
             prior = gamma(config.additive_bg_prior_alpha, config.additive_bg_prior_beta)
-            found["background_prior"] = -prior.log_prob(torch.exp(p[background])).sum()
+            s = torch.exp(p[background] + p[f"{name}.features.background_scale"][:, None])
+            found["background_prior"] = -prior.log_prob(s).sum()
+        if background in p and config.hold_background:
+            held = Normal(p[f"{name}.features.held_log_background"], 0.3)
+            found["background_profile"] = -held.log_prob(p[background]).sum()
+            found["background_profile"] += held.log_prob(held.loc).sum()
         scaling = f"{name}.features.scaling_raw"
         if scaling in p:
             alpha, beta = config.feature_scaling_prior_alpha, config.feature_scaling_prior_beta

@@ -185,10 +185,8 @@ def _start_background(
         mean = config.additive_bg_prior_alpha / config.additive_bg_prior_beta
         start = np.full(shape, mean)
     logs = np.log(np.maximum(start, _SMALLEST))
-    with torch.no_grad():
-        features.log_background.copy_(
-            _tensor(logs + BACKGROUND_SPREAD * noise.standard_normal(shape))
-        )
+    spread = BACKGROUND_SPREAD * noise.standard_normal(shape)
+    features.start_background(slice(None), _tensor(logs + spread))
 
 
 def _estimated(
@@ -236,7 +234,7 @@ def _start_decoder(part: ModalityPart, inputs: VAEInputs, means: Floats, unit: f
     rate = means.copy()
     if part.features.log_background is not None:
         weights = np.concatenate([np.bincount(k.codes, minlength=len(k)) for k in inputs.ambient])
-        background = np.exp(part.features.log_background.detach().numpy().astype(np.float64))
+        background = np.exp(part.features.log_background.detach().double().numpy())
         rate -= weights @ background / inputs.n_obs
     least = _LEAST_RATE / math.exp(float(part.library_mean.mean()))
     rate = np.maximum(rate, least)

@@ -19,6 +19,8 @@ SCALING_UNIT = 0.7
 
 HOLD_SD = 0.05
 """A group whose share of background is off by this part of itself pays half a nat a cell."""
+PROFILE_SD = 0.3
+"""How far, on the log scale, the background of a feature goes from its start without a reason."""
 
 _HALF_LOG_2PI_E = 0.5 * math.log(2 * math.pi * math.e)
 
@@ -39,8 +41,12 @@ class Features(nn.Module):
         (n_dispersion, G) of q(log θ); the latter is not learned without regularisation.
     rate_raw
         (n_dispersion,) λ = softplus of it.
-    log_background
-        (n_ambient, G) β, or None.
+    log_background, background_scale
+        (n_ambient, G) and (n_ambient,), whose sum is β, or None. What holds the share of a group
+        moves its scale alone: Adam would move every feature by a whole step, and those that the
+        counts say little of would take all of the share.
+    held_log_background
+        (n_ambient, G) what β is held near, feature by feature.
     scaling_raw
         (n_scaling or 1, G) γ, or None.
     held_log_share
@@ -48,6 +54,7 @@ class Features(nn.Module):
     """
 
     held_log_share: Tensor
+    held_log_background: Tensor
 
     def __init__(self, spec: ModalitySpec, sizes: Sizes) -> None:
         super().__init__()
@@ -57,12 +64,33 @@ class Features(nn.Module):
         self.log_theta_log_sd = nn.Parameter(torch.full((groups, n), math.log(0.1)))
         self.rate_raw = nn.Parameter(torch.full((groups,), _inverse_softplus(3.0)))
         self.log_background: nn.Parameter | None = None
+        self.background_scale: nn.Parameter | None = None
         self.scaling_raw: nn.Parameter | None = None
         if self.config.use_additive_background and sizes.ambient:
             self.log_background = nn.Parameter(torch.zeros(sizes.ambient, n))
+            self.background_scale = nn.Parameter(torch.zeros(sizes.ambient))
         if self.config.use_feature_scaling:
             self.scaling_raw = nn.Parameter(torch.zeros(max(sizes.scaling, 1), n))
+        held = self.config.hold_background and self.log_background is not None
         self.register_buffer("held_log_share", torch.zeros(sizes.ambient))
+        self.register_buffer("held_log_background", torch.zeros(sizes.ambient if held else 0, n))
+
+    @property
+    def log_s(self) -> Tensor | None:
+        """(n_ambient, G) β of s = exp(β); None without a background."""
+        if self.log_background is None or self.background_scale is None:
+            return None
+        return self.log_background + self.background_scale[:, None]
+
+    @torch.no_grad()
+    def start_background(self, rows: Tensor | slice, log_s: Tensor) -> None:
+        """Set β of some groups, (n, G), and hold it there."""
+        assert self.log_background is not None
+        assert self.background_scale is not None
+        self.log_background[rows] = log_s
+        self.background_scale[rows] = 0.0
+        if len(self.held_log_background):
+            self.held_log_background[rows] = log_s
 
     @property
     def rate(self) -> Tensor:
@@ -87,12 +115,13 @@ class Features(nn.Module):
 
     def background(self, codes: Tensor) -> tuple[Tensor | None, Tensor]:
         """Return a table of s, summed over keys, and the row of each cell in it."""
-        if self.log_background is None:
-            return None, codes[:, 0] if codes.shape[1] else codes.new_zeros(len(codes))
-        chosen, rows = _used(codes, len(self.log_background))
+        log_s = self.log_s
+        if log_s is None:
+            return None, codes.new_zeros(len(codes))
+        chosen, rows = _used(codes, len(log_s))
         if chosen is None:
-            return torch.exp(self.log_background), rows
-        return torch.exp(self.log_background[chosen]).sum(dim=1), rows
+            return torch.exp(log_s), rows
+        return torch.exp(log_s[chosen]).sum(dim=1), rows
 
     def scaling(self, codes: Tensor) -> tuple[Tensor | None, Tensor]:
         """Return a table of y, combined over keys, and the row of each cell in it."""
@@ -123,10 +152,13 @@ class Features(nn.Module):
             alpha = config.dispersion_hyper_prior_alpha
             beta = alpha * config.dispersion_hyper_prior_mean
             terms["dispersion_hyperprior"] = -_log_gamma(self.rate, alpha, beta).sum()
-        if self.log_background is not None and config.regularise_background:
+        log_s = self.log_s
+        if log_s is not None and config.regularise_background:
             alpha, beta = config.additive_bg_prior_alpha, config.additive_bg_prior_beta
-            s = torch.exp(self.log_background)
-            terms["background_prior"] = -_log_gamma(s, alpha, beta).sum()
+            terms["background_prior"] = -_log_gamma(torch.exp(log_s), alpha, beta).sum()
+        if self.log_background is not None and len(self.held_log_background):
+            away = (self.log_background - self.held_log_background) / PROFILE_SD
+            terms["background_profile"] = 0.5 * away.square().sum()
         if self.scaling_raw is not None:
             alpha, beta = config.feature_scaling_prior_alpha, config.feature_scaling_prior_beta
             y = self._factor(self.scaling_raw)
@@ -162,9 +194,12 @@ class Features(nn.Module):
         native
             (B,) R.
         """
-        if self.log_background is None or not self.config.hold_background:
+        if self.log_background is None or self.background_scale is None:
             return None
-        parts = torch.logsumexp(self.log_background, dim=1)[codes]
+        if not self.config.hold_background:
+            return None
+        sums = torch.logsumexp(self.log_background.detach(), dim=1) + self.background_scale
+        parts = sums[codes]
         whole = native + torch.exp(parts).sum(dim=1)
         flat, groups = (parts - torch.log(whole)[:, None]).reshape(-1), codes.reshape(-1)
         none = torch.zeros(len(self.held_log_share), dtype=flat.dtype, device=flat.device)

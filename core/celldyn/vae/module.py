@@ -189,9 +189,9 @@ class VAEModule(nn.Module):
         -------
         "reconstruction", "kl_z", "kl_library": means over the cells, summed over modalities, each
         also as "<term>/<modality>"; the global terms "dispersion_kl", "dispersion_hyperprior",
-        "background_prior", "scaling_prior", "decoder_l2", "library_weight_kl" (divided by the
-        number of training cells), "background_hold", where the model has them; "elbo", the first
-        three with the KL unweighted; and "loss".
+        "background_prior", "background_profile", "scaling_prior", "decoder_l2",
+        "library_weight_kl" (divided by the number of training cells), and "background_hold",
+        where the model has them; "elbo", the first three with the KL unweighted; and "loss".
         """
         draws = Draws(noise, self.generator, training=self.training)
         posterior = self.encode(batch, draws)
@@ -279,6 +279,7 @@ GLOBAL_TERMS = (
     "dispersion_kl",
     "dispersion_hyperprior",
     "background_prior",
+    "background_profile",
     "background_hold",
     "scaling_prior",
     "decoder_l2",

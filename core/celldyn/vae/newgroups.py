@@ -88,11 +88,10 @@ class NewGroups:
 
     def _put(self, row: int, share: float, n_keys: int, profile: NDArray[np.float64]) -> None:
         features = self.part.features
-        assert features.log_background is not None
         whole = min(share, _MOST_SHARE)
         s = np.maximum(whole / n_keys / (1 - whole) * profile, _SMALLEST)
-        with torch.no_grad():
-            features.log_background[row] = torch.from_numpy(np.log(s).astype(np.float32))
+        log_s = torch.from_numpy(np.log(s).astype(np.float32))
+        features.start_background(slice(row, row + 1), log_s[None])
         features.held_log_share[row] = float(np.log(max(whole / n_keys, _LEAST_SHARE)))
 
     def library_job(self) -> Job[None]:

@@ -33,7 +33,7 @@ def background_table(module: VAEModule, inputs: VAEInputs, m: int) -> pd.DataFra
     """
     import pandas as pd
 
-    beta = module.part(m).features.log_background
+    beta = module.part(m).features.log_s
     names = list(inputs.modalities[m].features)
     if beta is None:
         return pd.DataFrame(index=names)

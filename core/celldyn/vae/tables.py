@@ -76,7 +76,9 @@ _FEATURES = {
     "log_theta_log_sd": "dispersion",
     "rate_raw": "dispersion",
     "log_background": "ambient",
+    "background_scale": "ambient",
     "held_log_share": "ambient",
+    "held_log_background": "ambient",
     "scaling_raw": "scaling",
 }
 _PRIORS = {"library_mean": "library", "library_variance": "library"}
