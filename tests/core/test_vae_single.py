@@ -156,7 +156,7 @@ def test_the_mean_of_counts_is_the_equation(model):
         z = module.latent(posterior, batch)
         rho = torch.nn.functional.softplus(module.part(0).decode(z, batch)).numpy()
     s = sum(
-        np.exp(features.log_background.detach().numpy())[start : start + len(g)][g.codes]
+        np.exp(features.log_s.detach().numpy())[start : start + len(g)][g.codes]
         for g, start in _with_starts(inputs.ambient)
     )
     y = np.ones_like(rho)
