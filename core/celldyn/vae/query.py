@@ -77,7 +77,7 @@ def _grown(fitted: FittedVAE, inputs: VAEInputs, rows: Mapping[str, Rows]) -> VA
     old, state = fitted.module.state_dict(), module.state_dict()
     for name, value in state.items():
         purpose = purpose_of(module, name)
-        if purpose is None or not len(rows[purpose].new):
+        if purpose is None or not len(rows[purpose].new) or not len(value):
             value.copy_(old[name])
             continue
         at = rows[purpose]
