@@ -137,7 +137,7 @@ class LossCurve(QWidget):
             losses[epoch][0],
             pen=pg.mkPen(theme_colours.text(), width=1),
             label=f"best epoch {epoch + 1}",
-            labelOpts={"position": 0.75, "color": theme_colours.text()},
+            labelOpts={"position": 0.4, "color": theme_colours.text()},
         )
         plot.addItem(line)
 

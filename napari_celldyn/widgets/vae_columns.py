@@ -49,9 +49,22 @@ class KeyColumn:
         return self.name if self.n is None else f"{self.name} · {self.n:,}"
 
 
-def key_columns(adata: AnnData) -> list[KeyColumn]:
-    """Return the columns that name groups of cells; those that cannot serve come last."""
-    found = [_looked_at(adata, str(name)) for name in adata.obs.columns]
+def key_columns(adata: AnnData, seen: dict[str, KeyColumn | None]) -> list[KeyColumn]:
+    """Return the columns that name groups of cells; those that cannot serve come last.
+
+    Parameters
+    ----------
+    adata
+        The tissue.
+    seen
+        Columns that were looked at before, and need not be again: to find the categories of a
+        million cells takes a while. Those that are looked at now are put there.
+    """
+    names = [str(name) for name in adata.obs.columns]
+    for name in names:
+        if name not in seen:
+            seen[name] = _looked_at(adata, name)
+    found = [seen[name] for name in names]
     return sorted((one for one in found if one is not None), key=lambda one: bool(one.problem))
 
 

@@ -57,6 +57,7 @@ class VAEKeys(QWidget):
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._workspace = workspace
+        self._seen: dict[str, KeyColumn | None] = {}
         self._groups: dict[str, KeyColumn] = {}
         self._numbers: dict[str, KeyColumn] = {}
         self.layer = ColumnBox("X", KeysConfig.model_fields["layer"].description or "")
@@ -146,6 +147,7 @@ class VAEKeys(QWidget):
         adata = self._workspace.adata
         self.setEnabled(adata is not None)
         self.batch.choose(None)
+        self._seen.clear()
         self._fill(adata)
         with signals_blocked(self.batch):
             self.batch.choose(None if adata is None else propose_batch(adata, self._groups))
@@ -153,11 +155,13 @@ class VAEKeys(QWidget):
 
     def _on_keys(self, written: frozenset[str]) -> None:
         if any(path.startswith(("obs/", "layers")) for path in written):
+            for path in written:
+                self._seen.pop(path.removeprefix("obs/"), None)
             self._fill(self._workspace.adata)
             self._tell_all()
 
     def _fill(self, adata: AnnData | None) -> None:
-        groups = [] if adata is None else key_columns(adata)
+        groups = [] if adata is None else key_columns(adata, self._seen)
         numbers = [] if adata is None else number_columns(adata)
         layers = [] if adata is None else [KeyColumn(str(name), None) for name in adata.layers]
         self._groups = {one.name: one for one in groups}

@@ -59,11 +59,7 @@ class VAEResults(QWidget):
         self.denoise = Denoise(session.workspace, session.runner)
         self.sentence = ErrorSentence()
         self.buttons = {name: QPushButton(name) for name in _FIGURES}
-        for name, (tip, _) in _FIGURES.items():
-            self.buttons[name].setToolTip(tip)
         self.colours = {name: QPushButton(name) for name in _COLOURS}
-        for name, (tip, _) in _COLOURS.items():
-            self.colours[name].setToolTip(tip)
         self._lay_out()
         self._connect()
         self.refresh()
@@ -135,9 +131,12 @@ class VAEResults(QWidget):
         self.shares.setVisible(bool(len(shares)))
         modality = self.modality.currentText()
         for name, button in self.buttons.items():
-            button.setEnabled(found is not None and _can_draw(name, found, modality))
+            _enable(
+                button, _FIGURES[name][0], found is not None and _can_draw(name, found, modality)
+            )
         for name, button in self.colours.items():
-            button.setEnabled(adata is not None and _COLOURS[name][1] in adata.obs)
+            there = adata is not None and _COLOURS[name][1] in adata.obs
+            _enable(button, _COLOURS[name][0], there)
 
     # --- clicks -------------------------------------------------------------------------------
 
@@ -210,6 +209,11 @@ _COLOURS = {
 }
 
 
+def _enable(button: QPushButton, tip: str, is_there: bool) -> None:  # noqa: FBT001
+    button.setEnabled(is_there)
+    button.setToolTip(tip if is_there else f"{tip}: this model has none")
+
+
 def _can_draw(name: str, stored: StoredVAE, modality: str) -> bool:
     """Whether the model has what a figure shows."""
     if name == "Training…":
@@ -223,8 +227,8 @@ def _can_draw(name: str, stored: StoredVAE, modality: str) -> bool:
 
 def share_frame(shares: pd.DataFrame) -> pd.DataFrame:
     """Return the ambient share of each group in percent, under short names."""
-    percent = 100 * shares[["share", "low", "high"]]
-    percent.columns = ["ambient, %", "from", "to"]
+    percent = (100 * shares[["share", "low", "high"]]).round(1)
+    percent.columns = ["ambient", "from", "to %"]
     percent.insert(0, "group", shares["group"].astype(str))
     return percent
 

@@ -78,6 +78,8 @@ class LatentUmap(QWidget):
             self.sentence.say(str(error))
             return None
         self.jobs.show_job(handle)
+        self.button.setEnabled(False)
+        handle.finished.connect(self._on_finished)
         return handle
 
     def refresh(self) -> None:
@@ -97,6 +99,9 @@ class LatentUmap(QWidget):
         self._workspace.announce({keys.VAE_UMAP.path()})
         self._view.show(keys.VAE_UMAP.name)
         self.jobs.clear()
+
+    def _on_finished(self, _state: object) -> None:
+        self.button.setEnabled(True)
 
     def _on_click(self) -> None:
         if self.is_shown:

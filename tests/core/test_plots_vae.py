@@ -179,8 +179,10 @@ def test_every_gene_is_counted_once_in_each_group():
 def test_each_group_can_have_a_prior_of_its_own_or_none():
     theta = np.full((5, 2), 3.0)
     axes = plots.plot_dispersion(theta, ["a", "b"], [4.0, 9.0]).axes[0]
-    assert [line.get_xdata()[0] for line in axes.get_lines()] == [4.0, 9.0]
-    assert [to_hex(line.get_color()) for line in axes.get_lines()] == list(PALETTE[:2])
+    first, second, key = axes.get_lines()
+    assert [line.get_xdata()[0] for line in (first, second)] == [4.0, 9.0]
+    assert [to_hex(line.get_color()) for line in (first, second)] == list(PALETTE[:2])
+    assert (len(key.get_xdata()), key.get_label()) == (0, "prior, λ²")
     assert not plots.plot_dispersion(theta, ["a", "b"], None).axes[0].get_lines()
     with pytest.raises(DataError, match="3 equilibria do not fit 2 groups"):
         plots.plot_dispersion(theta, ["a", "b"], [1.0, 2.0, 3.0])

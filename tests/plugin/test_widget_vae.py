@@ -236,7 +236,9 @@ def test_a_click_on_run_fits_and_shows_the_latent_space_beside_the_tissue(make_d
     assert "4 latent dimensions, 4 epochs" in dock.results.summary.text()
     umap = dock._runner.handles[-1]
     assert umap is not handle
+    assert not dock.results.umap.button.isEnabled()
     finish(umap, qtbot)
+    assert dock.results.umap.button.isEnabled()
     view = session(dock.viewer).embedding
     assert view.key == keys.VAE_UMAP.name
     assert view.layer in dock.viewer.layers
@@ -358,7 +360,8 @@ def test_a_model_in_a_file_is_shown_as_one_made_now(make_dock, fitted, qtbot, tm
     results = dock.results
     assert results.isVisibleTo(dock)
     found = stored(anndata.read_h5ad(fitted))
-    np.testing.assert_allclose(results.shares.frame["ambient, %"], 100 * found.shares["share"])
+    percent = results.shares.frame["ambient"]
+    np.testing.assert_allclose(percent, 100 * found.shares["share"], atol=0.051)
     assert list(results.shares.frame["group"]) == ["section_0", "section_1", "section_2"]
     words = results.summary.text()
     save(workspace(dock), tmp_path / "again.zarr")
@@ -379,6 +382,18 @@ def test_every_figure_opens(make_dock, fitted, qtbot):
         window.canvas.draw()
         window.close()
         window.setParent(None)
+
+
+def test_what_a_model_lacks_cannot_be_clicked_and_says_so(dock, qtbot):
+    small(dock, 1)
+    dock.model.put(use_additive_background=False)
+    finish(click_run(dock, qtbot), qtbot)
+    off = {name for name, button in dock.results.buttons.items() if not button.isEnabled()}
+    assert off == {"Ambient RNA…", "Shares…"}
+    share = dock.results.colours["Ambient share"]
+    assert not share.isEnabled()
+    assert "this model has none" in share.toolTip()
+    assert not dock.results.shares.isVisibleTo(dock)
 
 
 def test_the_cells_are_coloured_by_library_and_ambient_share(make_dock, fitted, qtbot):

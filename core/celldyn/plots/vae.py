@@ -209,8 +209,11 @@ def plot_dispersion(
                   label=name, linewidth=1.3)  # fmt: skip
         if mark is not None and len(set(marks)) > 1:
             axes.axvline(mark, color=colour, linewidth=0.9, linestyle=":")
-    if marks[0] is not None and len(set(marks)) == 1:
-        axes.axvline(marks[0], color=MARK, linewidth=0.9, linestyle=":", label="prior, λ²")
+    if marks[0] is not None:
+        alike = len(set(marks)) == 1
+        at = [marks[0], marks[0]] if alike else []  # of several only what the dots mean
+        axes.plot(at, [0.0, 1.0][: len(at)], ":", color=MARK, linewidth=0.9, label="prior, λ²",
+                  transform=axes.get_xaxis_transform())  # fmt: skip
     axes.set(xscale="log", xlabel="inverse dispersion θ (large: nearly Poisson)", ylabel="genes")
     axes.legend(fontsize=7, frameon=False)
     plain(axes)
