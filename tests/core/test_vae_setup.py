@@ -13,6 +13,7 @@ from celldyn import keys
 from celldyn.errors import ConfigError, DataError, FileFormatError, MissingKeyError, NotFittedError
 from celldyn.vae.config import KeysConfig, VAEConfig
 from celldyn.vae.preparing import prepare, prepare_mudata
+from celldyn.vae.roles import ONE_GROUP
 from celldyn.vae.setup import Setup, effects_table, setup_anndata, setup_mudata, setup_of
 
 PURPOSES = {
@@ -56,6 +57,16 @@ def test_batch_key_beside_a_key_of_one_purpose_is_refused(set_up, purpose):
         set_up({"batch_key": "embryo", purpose: PURPOSES[purpose]})
     assert str(caught.value) == BOTH
     assert isinstance(caught.value, ConfigError)
+
+
+@either
+def test_all_cells_may_be_one_batch(set_up):
+    setup = set_up({"one_batch": True, "dispersion_key": "embryo"})
+    assert setup.roles.ambient == (ONE_GROUP,)
+    assert (setup.roles.dispersion, setup.roles.library) == ("embryo", ONE_GROUP)
+    assert [note for note in setup.notes if "all cells are one group" in note]
+    with pytest.raises(ConfigError, match="one_batch says that all cells are one batch"):
+        set_up({"one_batch": True, "batch_key": "embryo"})
 
 
 @either

@@ -90,10 +90,16 @@ def resolve(keys: KeysConfig) -> Roles:
     Raises
     ------
     ConfigError
-        If batch_key stands beside a key of a single purpose, if one of ambient_covariate_keys,
-        dispersion_key and library_size_key is missing without it, or if a list names a key twice.
+        If batch_key stands beside one_batch or a key of a single purpose, if one of
+        ambient_covariate_keys, dispersion_key and library_size_key is missing without it, or if
+        a list names a key twice.
     """
     _refuse_doubled(keys)
+    if keys.one_batch and keys.batch_key is not None:
+        raise ConfigError(
+            f"one_batch says that all cells are one batch, and batch_key names {keys.batch_key!r}",
+            "give one of them",
+        )
     purposes = (keys.ambient_covariate_keys, keys.dispersion_key, keys.library_size_key)
     if keys.batch_key is not None:
         if any(purposes):

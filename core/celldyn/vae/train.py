@@ -13,7 +13,7 @@ from torch import Tensor
 
 from celldyn.devices import choose_device
 from celldyn.errors import DataError
-from celldyn.jobs import Job, Pace, Progress
+from celldyn.jobs import Job, Pace, Progress, scaled
 from celldyn.vae.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from celldyn.vae.config import TrainConfig
 from celldyn.vae.course import EarlyStop, History, kl_weight, max_epochs
@@ -147,6 +147,9 @@ class Trainer:
     def run_job(self) -> Job[History]:
         """Run all epochs."""
         metrics: Mapping[str, float] = {}
+        for minibatches in (self.training, self.validation):
+            if minibatches is not None:
+                yield from scaled(minibatches.load_job(), 0, self.n_epochs, units=0)
         for epoch in range(self._resumed(), self.n_epochs):
             good = self._state()
             train = yield from self._epoch_job(epoch)
