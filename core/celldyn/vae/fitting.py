@@ -111,6 +111,8 @@ def _result_job(
     how = How(precision="auto")
     attribution = yield from attribution_job(replace(cells, at=chosen), how)
     names, spec = module.modalities, module.spec
+    table = history.table
+    table.index = table.index.astype(np.int64)
     own = {n: found[f"own/{n}"] for n in names if f"own/{n}" in found and len(names) > 1}
     estimates = estimates_of(built)
     modelled = [m for m in range(len(names)) if module.part(m).features.log_background is not None]
@@ -123,7 +125,7 @@ def _result_job(
         background={names[m]: background_table(module, inputs, m) for m in modelled},
         dispersion={name: dispersion_table(module, inputs, m) for m, name in enumerate(names)},
         shares=_shares(inputs, modelled, found, estimates),
-        history=history.table,
+        history=table,
         best_epoch=history.best_epoch,
         attribution={name: attribution[name]["mean"] for name in names},
         latent_slices=spec.slices,
