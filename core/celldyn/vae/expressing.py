@@ -97,10 +97,8 @@ class Expression(VAEBase):
             features = self._features(m)
             columns = columns_of(features, gene_list)
             job = expression_job(cells, m, library=size, columns=columns, changes=changes,
-                                 n_samples=n_samples, seed=seed)  # fmt: skip
+                                 n_samples=n_samples, mean=return_mean, seed=seed)  # fmt: skip
             values = run(job, bar=False)
-            if values.ndim == 3 and return_mean:
-                values = values.mean(axis=0)
             plain = return_numpy or values.ndim == 3
             names = features if columns is None else [features[k] for k in columns]
             found[self.modalities[m]] = (

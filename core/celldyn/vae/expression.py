@@ -34,6 +34,9 @@ from celldyn.vae.predicting import (
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
+_PRODUCTS = 1 << 31
+"""Multiplications of a matrix product that are made at once."""
+
 Library: TypeAlias = float | Literal["latent"]
 
 
@@ -45,6 +48,7 @@ def expression_job(
     columns: Ints | None = None,
     changes: list[Change | None] | None = None,
     n_samples: int = 1,
+    mean: bool = False,
     seed: int | None = 0,
 ) -> Job[NDArray[np.float32]]:
     """Return expression without technical effects, or the model's mean.
@@ -64,23 +68,28 @@ def expression_job(
         What the cells are taken to be instead of what they are; several are averaged.
     n_samples
         1 takes the posterior mean of z and ℓ; more are draws.
+    mean
+        Whether draws are averaged.
     seed
         Of the draws.
 
     Returns
     -------
-    (n, G) of one sample, else (S, n, G).
+    (n, G) of one sample or a mean, else (S, n, G).
     """
     changes = changes or [None]
     n_columns = cells.module.spec.modalities[m].n_features if columns is None else len(columns)
-    total = np.zeros((n_samples, len(cells), n_columns), np.float32)
+    n_kept = 1 if mean else n_samples
+    total = np.zeros((n_kept, len(cells), n_columns), np.float32)
+    weight = np.float32(n_kept / (n_samples * len(changes)))
     for change in changes:
         draws = None if n_samples == 1 else drawing(generator_of(seed))
         for k in range(n_samples):
             part = replace(cells, change=change)
             job = look_job(part, _looking(cells, m, library, columns, draws), "expression")
-            total[k] += (yield from job)["values"] / len(changes)
-    return total[0] if n_samples == 1 else total
+            values = (yield from job)["values"]
+            total[0 if mean else k] += values if weight == 1 else values * weight
+    return total[0] if n_kept == 1 else total
 
 
 def _looking(
@@ -238,21 +247,31 @@ def correlation_job(
         mean = fractions(module.native(m, z, batch)) * size
         return {"rates": drawn_rates(mean, theta_of(module, m, batch), source)}
 
-    blocks = []
-    for change in changes:
-        for _ in range(n_samples):
-            part = replace(cells, change=change)
-            blocks.append((yield from look_job(part, look, "denoised rates"))["rates"])
-    rates = np.concatenate(blocks)
-    del blocks
+    n, n_features = len(cells), module.spec.modalities[m].n_features
+    rates = np.empty((len(changes) * n_samples * n, n_features), np.float32)
+    for k, change in enumerate(change for change in changes for _ in range(n_samples)):
+        job = look_job(replace(cells, change=change), look, "denoised rates")
+        rates[k * n : (k + 1) * n] = (yield from job)["rates"]
     if kind == "spearman":
         yield from _rank_job(rates)
-    rates -= rates.mean(axis=0)
+    return (yield from _correlate_job(rates))
+
+
+def _correlate_job(rates: NDArray[np.float32]) -> Job[NDArray[np.float64]]:
+    """Return the correlation of columns, some at a time; the columns are scaled in place."""
+    n, n_features = rates.shape
+    rates -= rates.mean(axis=0, dtype=np.float64).astype(np.float32)
     norms = np.sqrt(np.einsum("ng,ng->g", rates, rates, dtype=np.float64))
     rates /= np.where(norms > 0, norms, 1.0).astype(np.float32)
-    correlation = np.asarray(rates.T @ rates, np.float64)
-    np.fill_diagonal(correlation, 1.0)
-    return correlation
+    found, pace = np.empty((n_features, n_features)), Pace()
+    step = max(_PRODUCTS // max(n * n_features, 1), 1)
+    for start in range(0, n_features, step):
+        part = slice(start, start + step)
+        found[part] = rates[:, part].T @ rates
+        if pace.due():
+            yield Progress("correlations", start, n_features)
+    np.fill_diagonal(found, 1.0)
+    return found
 
 
 def _rank_job(rates: NDArray[np.float32]) -> Job[None]:
