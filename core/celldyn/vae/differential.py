@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Mode: TypeAlias = Literal["vanilla", "change"]
 
-VALUES_AT_ONCE = 1 << 21
+VALUES_AT_ONCE = 1 << 19
 """Scales of pairs and genes that are held at once."""
 
 _SMALLEST = 1e-10
