@@ -22,6 +22,7 @@ __all__ = [
     "__version__",
     "betas",
     "data",
+    "landscape",
     "plots",
     "read",
     "run",
@@ -30,7 +31,9 @@ __all__ = [
     "write",
 ]
 
-_ROOMS = frozenset({"betas", "data", "devices", "keys", "persist", "plots", "simulate", "vae"})
+_ROOMS = frozenset(
+    {"betas", "data", "devices", "keys", "landscape", "persist", "plots", "simulate", "vae"}
+)
 _FROM_DATA = frozenset({"read", "write"})
 
 

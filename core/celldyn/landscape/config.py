@@ -1,0 +1,256 @@
+"""The parameters of the landscape: a tree whose leaves may be set, `cfg.model.z_dim = 10`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import ConfigDict, Field, field_validator
+
+from celldyn.config import Config, param
+from celldyn.errors import ConfigError
+
+Activation = Literal["logcosh", "relu", "softplus", "identity"]
+Widths = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=65536)], ...], Field(min_length=1, max_length=16)
+]
+"""Units of the hidden layers, first to last."""
+
+_SHORT_NAMES = {"sp": "softplus", "id": "identity"}
+
+
+class Branch(Config):
+    """Parameters that may be set one by one; each is checked as it is set.
+
+    Raises
+    ------
+    ConfigError
+        One sentence that names the parameter, its bound and what was given; the config stays as
+        it was.
+    """
+
+    model_config = ConfigDict(frozen=False, validate_assignment=True)
+
+    def __setattr__(self, name: str, value: Any) -> None:  # noqa: ANN401
+        now = {known: getattr(self, known) for known in type(self).model_fields}
+        problem = type(self).problems({**now, name: value}).get(name)
+        if problem:
+            raise ConfigError(problem)
+        super().__setattr__(name, value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return names and values as plain dicts, lists, numbers, texts."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Make a config of what `to_dict` gave, or of some of it; the rest has its default."""
+        return cls(**values)
+
+    def to_json(self) -> str:
+        """Return the config as JSON."""
+        return json.dumps(self.to_dict())
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        ConfigError
+            If it is no JSON object, or a value in it is wrong.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError:
+            values = None
+        if not isinstance(values, dict):
+            raise ConfigError(f"the text is not a {cls.__name__} in JSON", "write it with to_json")
+        return cls.from_dict(values)
+
+
+def branch(kind: type[Branch], help: str, *, advanced: bool = False) -> Any:  # noqa: ANN401
+    """Declare a part of the tree; every tree has one of its own."""
+    extra: dict[str, Any] = {"unit": "", "advanced": advanced}
+    return Field(default_factory=kind, description=help, json_schema_extra=extra)
+
+
+class LayerDims(Branch):
+    """Units of the hidden layers of every network, and the activation of the potential."""
+
+    B_decoder: Widths = param((32, 64), "Hidden layers from B to the cell state.", unit="units")
+    z_decoder: Widths = param(
+        (128, 256), "Hidden layers from the cell state to expression.", unit="units"
+    )
+    x_encoder: Widths = param(
+        (512, 256), "Hidden layers from expression to the cell state.", unit="units"
+    )
+    z_encoder: Widths = param(
+        (64, 32), "Hidden layers from the cell state to B; sclsd uses those of x_encoder.",
+        unit="units",
+    )  # fmt: skip
+    xl_encoder: Widths = param(
+        (64, 32),
+        "Hidden layers from expression to the library size, where it is inferred; sclsd uses "
+        "those of z_decoder.",
+        unit="units",
+    )
+    potential: Widths = param((32, 32), "Hidden layers of the potential.", unit="units")
+    potential_af: Activation = param("logcosh", "Activation of every layer of the potential.")
+
+    @field_validator("potential_af", mode="before")
+    @classmethod
+    def _by_name(cls, given: Any) -> Any:  # noqa: ANN401
+        if given is None:
+            return "identity"
+        if isinstance(given, str):
+            return _SHORT_NAMES.get(given.lower(), given.lower())
+        raise ValueError(
+            "an activation is given by its name, so that a model can be saved: logcosh, relu, "
+            "softplus or identity"
+        )
+
+
+class ModelConfig(Branch):
+    """What the landscape is made of."""
+
+    z_dim: int = param(10, "Dimensions of the cell state.", ge=1, le=1024)
+    B_dim: int = param(2, "Dimensions of the differentiation state.", ge=1, le=64)
+    V_coeff: float = param(0.01, "Weight of the largest V² of a batch.", ge=0, le=1e6)
+    layer_dims: LayerDims = branch(LayerDims, "Units of every network.", advanced=True)
+    library: Literal["observed", "inferred", "reference"] = param(
+        "observed",
+        "Library size: as observed, inferred around the observed, or as sclsd has it, "
+        "from a prior on the wrong scale.",
+    )
+    likelihood: Literal["zinb", "nb"] = param(
+        "zinb", "Counts are negative binomial, with zero inflation or without."
+    )
+    penalty_scale: Literal["mean", "reference"] = param(
+        "mean",
+        "Penalties are means per walk and row, or as in sclsd: divided by genes, growing with "
+        "the batch.",
+        advanced=True,
+    )
+    confinement: float = param(
+        0.0,
+        "Adds c/2 |z|² to the potential, so that no cell leaves the data; 0.01 for long runs.",
+        ge=0, le=1e3, advanced=True,
+    )  # fmt: skip
+
+
+class AdamConfig(Branch):
+    """The optimiser: Adam under cosine warm restarts."""
+
+    lr: float = param(1e-3, "Learning rate at the start of every cycle.", gt=0, le=10)
+    eta_min: float = param(
+        1e-5, "Learning rate at the end of every cycle; of lr and this the lower holds.", ge=0,
+        le=10, advanced=True,
+    )  # fmt: skip
+    T_0: int = param(
+        40, "Epochs of the first cycle of the learning rate.", unit="epochs", ge=1, le=10**6,
+        advanced=True,
+    )  # fmt: skip
+    T_mult: int = param(
+        1, "How many times longer every cycle is than the one before.", ge=1, le=100,
+        advanced=True,
+    )  # fmt: skip
+    clip_norm: float = param(
+        10.0, "Longest gradient of one tensor that is followed.", gt=0, le=1e9, advanced=True
+    )
+
+
+class KLScheduleConfig(Branch):
+    """Weight of what B costs: constant, or a straight line from `min_af` to `max_af`."""
+
+    af: float = param(1.0, "Weight of the terms of B.", ge=0, le=1e6)
+    min_af: float | None = param(
+        None, "Weight in the first epoch; none is af.", ge=0, le=1e6, advanced=True
+    )
+    max_af: float | None = param(
+        None, "Weight from max_epoch on; none is af.", ge=0, le=1e6, advanced=True
+    )
+    max_epoch: int = param(
+        100, "Epoch in which max_af is reached.", unit="epochs", ge=1, le=10**6, advanced=True
+    )
+
+    def weight(self, epoch: int) -> float:
+        """Return the weight in an epoch, counted from 0."""
+        first = self.af if self.min_af is None else self.min_af
+        last = self.af if self.max_af is None else self.max_af
+        return first + (last - first) * min(epoch / self.max_epoch, 1.0)
+
+
+class WassersteinScheduleConfig(Branch):
+    """Weight of steps between neighbours of a walk: a straight line from `max_W` to `min_W`."""
+
+    min_W: float = param(1e-4, "Weight from max_epoch on.", ge=0, le=1e6)
+    max_W: float = param(1e-3, "Weight in the first epoch.", ge=0, le=1e6)
+    max_epoch: int = param(
+        50, "Epoch in which min_W is reached.", unit="epochs", ge=1, le=10**6, advanced=True
+    )
+
+    def weight(self, epoch: int) -> float:
+        """Return the weight in an epoch, counted from 0."""
+        return self.max_W + (self.min_W - self.max_W) * min(epoch / self.max_epoch, 1.0)
+
+
+class OptimizerConfig(Branch):
+    """How it is trained."""
+
+    adam: AdamConfig = branch(AdamConfig, "Learning rate and its schedule.")
+    kl_schedule: KLScheduleConfig = branch(KLScheduleConfig, "Weight of B.", advanced=True)
+    wasserstein_schedule: WassersteinScheduleConfig = branch(
+        WassersteinScheduleConfig, "Weight of steps along a walk.", advanced=True
+    )
+    likelihood_rows: float = param(
+        1.0,
+        "Share of a batch's rows whose counts are looked at, drawn anew in every step; unbiased, "
+        "and 0.25 is several times faster.",
+        gt=0, le=1, advanced=True,
+    )  # fmt: skip
+
+
+class WalkConfig(Branch):
+    """The random walks that it is trained on."""
+
+    batch_size: int = param(256, "Walks that are looked at at once.", unit="walks", ge=1, le=10**7)
+    path_len: int = param(10, "Cells of a walk.", unit="cells", ge=2, le=10**5)
+    num_walks: int = param(4096, "Walks.", unit="walks", ge=1, le=10**9)
+    random_state: int = param(42, "Seed of the walks, and of the training.", ge=0, lt=2**32)
+    beta: float = param(
+        50.0, "How strictly walks follow pseudotime; 0 goes anywhere.", ge=0, le=1e6, advanced=True
+    )
+    self_loop: bool = param(False, "Whether a walk may rest in a cell.", advanced=True)
+
+
+class ODEConfig(Branch):
+    """How the flow dz/dt = −∇V is integrated along a walk."""
+
+    method: Literal["rk4", "dopri5"] = param(
+        "rk4", "Runge-Kutta of fixed steps on the walk's grid, or of adapted steps."
+    )
+    substeps: int = param(1, "Steps of rk4 between two cells of a walk.", ge=1, le=1000)
+    rtol: float = param(1e-5, "Relative tolerance of dopri5.", gt=0, le=1, advanced=True)
+    atol: float = param(1e-6, "Absolute tolerance of dopri5.", gt=0, le=1, advanced=True)
+    adjoint: bool = param(
+        False, "Whether gradients are integrated backwards, in less memory.", advanced=True
+    )
+
+
+class LSDConfig(Branch):
+    """The whole tree.
+
+    Examples
+    --------
+    >>> cfg = LSDConfig()
+    >>> cfg.model.z_dim = 10
+    >>> cfg.walks.path_len = 50
+    >>> cfg.optimizer.adam.lr = 1e-3
+    """
+
+    model: ModelConfig = branch(ModelConfig, "What the landscape is made of.")
+    optimizer: OptimizerConfig = branch(OptimizerConfig, "How it is trained.")
+    walks: WalkConfig = branch(WalkConfig, "What it is trained on.")
+    ode: ODEConfig = branch(ODEConfig, "How its flow is integrated.", advanced=True)
