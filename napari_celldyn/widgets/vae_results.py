@@ -226,11 +226,14 @@ def _can_draw(name: str, stored: StoredVAE, modality: str) -> bool:
 
 
 def share_frame(shares: pd.DataFrame) -> pd.DataFrame:
-    """Return the ambient share of each group in percent, under short names."""
+    """Return the ambient share of each group in percent, with its interval in words."""
     percent = (100 * shares[["share", "low", "high"]]).round(1)
-    percent.columns = ["ambient", "from", "to %"]
-    percent.insert(0, "group", shares["group"].astype(str))
-    return percent
+    between = [
+        f"{low:g} – {high:g}" for low, high in zip(percent["low"], percent["high"], strict=True)
+    ]
+    return pd.DataFrame(
+        {"group": shares["group"].astype(str), "ambient %": percent["share"], "between": between}
+    )
 
 
 def in_words(stored: StoredVAE, adata: AnnData) -> str:

@@ -360,9 +360,11 @@ def test_a_model_in_a_file_is_shown_as_one_made_now(make_dock, fitted, qtbot, tm
     results = dock.results
     assert results.isVisibleTo(dock)
     found = stored(anndata.read_h5ad(fitted))
-    percent = results.shares.frame["ambient"]
+    percent = results.shares.frame["ambient %"]
     np.testing.assert_allclose(percent, 100 * found.shares["share"], atol=0.051)
     assert list(results.shares.frame["group"]) == ["section_0", "section_1", "section_2"]
+    low, high = (round(100 * found.shares[end][0], 1) for end in ("low", "high"))
+    assert results.shares.frame["between"][0] == f"{low:g} – {high:g}"
     words = results.summary.text()
     save(workspace(dock), tmp_path / "again.zarr")
     open_path(workspace(dock), samples.path("layered_tissue"))
