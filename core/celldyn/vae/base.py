@@ -168,7 +168,7 @@ class VAEBase:
         early_stopping_min_delta_per_feature
             That, per feature; None is 0.0002.
         bar
-            Whether a bar is drawn on standard error.
+            Whether a bar is drawn on standard error; `enable_progress_bar` is another name for it.
         **trainer
             check_val_every_n_epoch, early_stopping_patience, gradient_clip_val, precision, seed,
             memory_budget_gb, checkpoint, checkpoint_every.
@@ -185,6 +185,7 @@ class VAEBase:
             for name, value in locals().items()
             if name not in ("self", "trainer", "bar", "__class__")
         }
+        bar = bool(trainer.pop("enable_progress_bar", bar))
         run(self.train_job(train_config_of(values, trainer)), bar=bar)
 
     def train_job(self, config: TrainConfig | None = None) -> Job[History]:

@@ -21,7 +21,7 @@ from celldyn.vae.inputs import Batch, VAEInputs
 from celldyn.vae.module import Posterior, VAEModule
 from celldyn.vae.predicting import Cells, log_library, look_job, offset
 from celldyn.vae.results import VAEResult
-from celldyn.vae.summaries import background_table, dispersion_table, share_table
+from celldyn.vae.summaries import background_table, dispersion_table, labels_of, share_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,8 +122,18 @@ def _result_job(
         latents=own,
         libraries={name: np.exp(found[f"library/{name}"]) for name in names},
         background_share=found[f"share/{names[modelled[0] if modelled else 0]}"],
-        background={names[m]: background_table(module, inputs, m) for m in modelled},
-        dispersion={name: dispersion_table(module, inputs, m) for m, name in enumerate(names)},
+        background={
+            names[m]: background_table(
+                module, m, inputs.modalities[m].features, labels_of(inputs.ambient)
+            )
+            for m in modelled
+        },
+        dispersion={
+            name: dispersion_table(
+                module, m, inputs.modalities[m].features, inputs.dispersion.names
+            )
+            for m, name in enumerate(names)
+        },
         shares=_shares(inputs, modelled, found, estimates),
         history=table,
         best_epoch=history.best_epoch,

@@ -19,7 +19,12 @@ from celldyn.vae.attribution import (
 from celldyn.vae.base import VAEBase
 from celldyn.vae.expression import ambient_share_job
 from celldyn.vae.references import Reference
-from celldyn.vae.summaries import background_table, dispersion_table, share_table
+from celldyn.vae.summaries import (
+    background_table,
+    dispersion_table,
+    group_labels,
+    share_table,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,9 +46,12 @@ class Learned(VAEBase):
         (n_features, n_groups) table in counts of an average cell, without columns where no
         background is modelled; by modality where there are several.
         """
-        inputs = self._own()
+        setup = self.setup
+        labels = group_labels([(key, setup.categories[key]) for key in setup.roles.ambient])
         found = {
-            self.modalities[m]: background_table(self.module, inputs, m)
+            self.modalities[m]: background_table(
+                self.module, m, setup.modalities[m].features, labels
+            )
             for m in self._which(modality)
         }
         return self._told(modality, found)
@@ -53,9 +61,12 @@ class Learned(VAEBase):
 
         It is the median of its posterior. The variance of a count is μ + μ²/θ.
         """
-        inputs = self._own()
+        setup = self.setup
+        labels = setup.categories[setup.roles.dispersion]
         found = {
-            self.modalities[m]: dispersion_table(self.module, inputs, m)
+            self.modalities[m]: dispersion_table(
+                self.module, m, setup.modalities[m].features, labels
+            )
             for m in self._which(modality)
         }
         return self._told(modality, found)

@@ -110,7 +110,7 @@ def unpack(tensors: Tensors, header: Mapping[str, Any]) -> FittedVAE:
     except FileFormatError:
         raise
     except (CelldynError, KeyError, TypeError, ValueError, AttributeError, RuntimeError,
-            OverflowError, IndexError) as error:  # fmt: skip
+            OverflowError, IndexError, RecursionError) as error:  # fmt: skip
         raise FileFormatError(
             "this is not a model of the VAE, or it is damaged",
             "give what AmbientRegularizedSCVI.save or RegularizedMultimodalVI.save wrote",

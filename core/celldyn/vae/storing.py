@@ -70,7 +70,7 @@ class StoredVAE:
         blob, header = self.packed
         try:
             return unpack(load(blob), json.loads(header))
-        except (FileFormatError, SafetensorError, ValueError, TypeError) as error:
+        except (FileFormatError, SafetensorError, ValueError, TypeError, RecursionError) as error:
             raise DataError(
                 "the VAE that the data set holds is damaged, or a later version wrote it",
                 "fit again",
@@ -225,7 +225,7 @@ def stored(adata: Any) -> StoredVAE | None:  # noqa: ANN401
         return _restore(adata, held)
     except DataError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
         raise DataError("the VAE that the data set holds is damaged", "fit again") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,37 +19,57 @@ INTERVAL = 1.959964
 """Standard errors on either side of an estimate, for 95 %."""
 
 
-def group_labels(keys: tuple[Groups, ...]) -> list[str]:
+def group_labels(keys: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
     """Return the groups of all keys, one after the other; with their key where there are two."""
     if len(keys) == 1:
-        return list(keys[0].names)
-    return [f"{groups.key}={name}" for groups in keys for name in groups.names]
+        return list(keys[0][1])
+    return [f"{key}={name}" for key, names in keys for name in names]
 
 
-def background_table(module: VAEModule, inputs: VAEInputs, m: int) -> pd.DataFrame:
+def labels_of(keys: Sequence[Groups]) -> list[str]:
+    """Return `group_labels` of columns."""
+    return group_labels([(groups.key, groups.names) for groups in keys])
+
+
+def background_table(
+    module: VAEModule, m: int, features: Sequence[str], labels: Sequence[str]
+) -> pd.DataFrame:
     """Return s of each feature in each ambient group, (G, n_groups).
 
     It is in counts of an average cell: `exp(ℓ) s` with ℓ of the model. Without a background the
     table has no columns.
+
+    Parameters
+    ----------
+    module
+        The model.
+    m
+        Which modality.
+    features, labels
+        Names of its features, and of the groups.
     """
     import pandas as pd
 
-    beta = module.part(m).features.log_s
-    names = list(inputs.modalities[m].features)
+    beta = module.part(m).features.log_background
     if beta is None:
-        return pd.DataFrame(index=names)
+        return pd.DataFrame(index=list(features))
     values = torch.exp(beta.detach()).T.cpu().numpy()
-    return pd.DataFrame(values, index=names, columns=group_labels(inputs.ambient))
+    return pd.DataFrame(values, index=list(features), columns=list(labels))
 
 
-def dispersion_table(module: VAEModule, inputs: VAEInputs, m: int) -> pd.DataFrame:
-    """Return the inverse dispersion θ of each feature in each group, (G, n_groups)."""
+def dispersion_table(
+    module: VAEModule, m: int, features: Sequence[str], labels: Sequence[str]
+) -> pd.DataFrame:
+    """Return the inverse dispersion θ of each feature in each group, (G, n_groups).
+
+    Parameters are those of `background_table`; a θ that groups share has the column "all".
+    """
     import pandas as pd
 
     mean = module.part(m).features.log_theta_mean.detach()
     values = torch.exp(mean).T.cpu().numpy()
-    columns = list(inputs.dispersion.names) if len(mean) == len(inputs.dispersion) else ["all"]
-    return pd.DataFrame(values, index=list(inputs.modalities[m].features), columns=columns)
+    columns = list(labels) if len(mean) == len(labels) else ["all"]
+    return pd.DataFrame(values, index=list(features), columns=columns)
 
 
 def share_table(
@@ -82,7 +103,7 @@ def share_table(
         for k in range(len(groups))
     ]
     table = pd.DataFrame(rows, columns=["share", "low", "high"], dtype=np.float64)
-    table.insert(0, "group", group_labels(inputs.ambient))
+    table.insert(0, "group", labels_of(inputs.ambient))
     if estimate is None or len(estimate) != len(table):
         return table
     value, low, high = estimate.T
