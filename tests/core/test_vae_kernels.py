@@ -1,4 +1,4 @@
-"""The reconstruction and the encoder's input: compiled, in torch, and by their definitions."""
+"""The reconstruction: compiled, in torch, and by its definition."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ import sys
 import numpy as np
 import pytest
 import torch
-from scipy import sparse
+from vae_count_cases import N_ROWS, case
 
-from celldyn.vae.encoder_input import encoder_input
-from celldyn.vae.inputs import CountRows, Csr
-from celldyn.vae.kernels_counts import LARGEST, MOST
+from celldyn.vae.inputs import CountRows
+from celldyn.vae.kernels_counts import MOST
 from celldyn.vae.likelihood import gamma_poisson_log_prob
-from celldyn.vae.reconstruction import reconstruction
+from celldyn.vae.reconstruction import reconstruction, reconstruction_and_native
 from celldyn.vae.reconstruction_plain import dense
 
 PARAMETERS = ("logits", "log_library", "background", "scaling", "theta")
-N_ROWS = 60
 
 
 @pytest.fixture(autouse=True)
@@ -27,42 +25,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def count_rows(counts, at):
-    matrix = sparse.csr_matrix(np.asarray(counts, dtype=np.float32))
-    matrix.sort_indices()
-    indptr, indices = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32)
-    return CountRows(Csr(indptr, indices, matrix.data, matrix.shape[1]), np.asarray(at))
-
-
-def case(B=23, G=1037, tables=(3, 2, 4), seed=0):
-    """Cells of a matrix in no order, one of them without counts, with counts up to 1e5."""
-    rng = np.random.default_rng(seed)
-    counts = rng.negative_binomial(0.4, 0.1, (N_ROWS, G)).astype(np.float32)
-    counts[0] = 0
-    counts[1, :5] = [1e5, 3e4, LARGEST, LARGEST + 1, 15]
-    at = np.concatenate([[0, 1], 2 + rng.permutation(N_ROWS - 2)])[:B]
-
-    def table(rows, draw):
-        return torch.tensor(draw(rng, (rows, G)), dtype=torch.float32)
-
-    def rows(n):
-        return torch.tensor(rng.integers(0, n, B))
-
-    E, T, D = tables
-    return {
-        "logits": table(B, lambda r, s: r.normal(0, 2, s)),
-        "log_library": torch.tensor(rng.normal(0, 0.5, B), dtype=torch.float32),
-        "background": table(E, lambda r, s: r.gamma(1, 0.1, s)),
-        "background_rows": rows(E),
-        "scaling": table(T, lambda r, s: r.gamma(50, 1 / 50, s)),
-        "scaling_rows": rows(T),
-        "theta": table(D, lambda r, s: r.gamma(1, 2, s) + 1e-3),
-        "theta_rows": rows(D),
-        "counts": count_rows(counts, at),
-        "weights": torch.tensor(rng.random(B) + 0.5, dtype=torch.float32),
-    }
 
 
 def without_tables(given):
@@ -222,6 +184,38 @@ def test_backward_scales_what_forward_made():
         assert torch.equal(reconstruction(**given)[0], total.detach())
 
 
+@pytest.mark.parametrize("activation", ["softplus", "softmax"])
+@pytest.mark.parametrize("share", [0.0, 2.0])
+def test_native_expression_comes_with_it(activation, share):
+    """What depends on Σ ρ of some cells sends its slopes back beside the likelihood's."""
+    given = case()
+    given["weights"][3] = 0
+
+    def pulled(form):
+        logits = form["logits"].detach().requires_grad_()
+        total, _, native = reconstruction_and_native(
+            **(form | {"logits": logits}), activation=activation
+        )
+        some = native[:9].log1p().square().sum()
+        (slope,) = torch.autograd.grad(share * total + some, logits)
+        return native.detach(), slope
+
+    truth = double(given)
+    logits = truth["logits"].clone().requires_grad_()
+    rho = torch.nn.functional.softplus(logits) if activation == "softplus" else logits.softmax(1)
+    native = rho.sum(1) * (truth["weights"] > 0)
+    (by_native,) = torch.autograd.grad(native[:9].log1p().square().sum(), logits)
+    expected = by_native + share * evaluate(truth, activation=activation)[2]["logits"]
+    for form, tolerance in ((truth, 1e-11), (given, 1e-6)):
+        found, slope = pulled(form)
+        torch.testing.assert_close(found.double(), native.detach(), rtol=tolerance, atol=0)
+        scale = expected.abs().max().clamp(min=1e-3)
+        assert (slope - expected).abs().max() < tolerance * scale
+    low = given | {"logits": given["logits"].bfloat16()}
+    same = low | {"logits": low["logits"].float()}
+    torch.testing.assert_close(pulled(low)[1].float(), pulled(same)[1], rtol=2**-7, atol=1e-3)
+
+
 def test_low_precision_logits():
     """What autocast's decoder gives: read as they are, the slopes rounded to the nearest."""
     given = case()
@@ -246,52 +240,6 @@ def test_repeats_to_the_last_bit_on_any_thread_count():
         assert torch.equal(first[0], second[0])
         assert all(torch.equal(first[2][name], second[2][name]) for name in PARAMETERS)
         assert_same(first, evaluate(double(given)))
-
-
-def test_input_is_the_logarithm():
-    counts = case()["counts"]
-    x = dense(counts, torch.empty(0))
-    torch.testing.assert_close(encoder_input(counts), torch.log1p(x), rtol=2e-7, atol=0)
-    for dtype in (torch.float32, torch.float64, torch.bfloat16):
-        made = encoder_input(counts, dtype=dtype)
-        assert made.dtype == dtype
-        torch.testing.assert_close(made, encoder_input(x, dtype=dtype), rtol=2e-7, atol=0)
-    assert torch.equal(encoder_input(counts, dropout=0.5, seed=None), encoder_input(counts))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_what_is_left_out_is_of_the_seed_the_cell_and_the_gene(dtype):
-    counts = case()["counts"]
-    x = dense(counts, torch.empty(0))
-    options = {"dropout": 0.3, "seed": 2**40 + 7, "dtype": dtype}
-    made = encoder_input(counts, **options)
-    as_tensor = encoder_input(x, rows=torch.from_numpy(counts.at), **options)
-    torch.testing.assert_close(made, as_tensor, rtol=3e-7, atol=0)
-    turned = CountRows(counts.csr, counts.at[::-1].copy())
-    assert torch.equal(encoder_input(turned, **options), made.flip(0))
-    assert torch.equal(encoder_input(CountRows(counts.csr, counts.at[4:5]), **options)[0], made[4])
-    for seed in (7, 8, 2**41 + 7):
-        other = encoder_input(counts, **(options | {"seed": seed}))
-        differs = ((other == 0) != (made == 0))[x > 0].float().mean()
-        assert differs == pytest.approx(2 * 0.3 * 0.7, abs=0.03)
-
-
-def test_inputs_are_left_out_at_random():
-    """Rates over all, over genes and over cells; neighbours are independent; the mean is kept."""
-    n, rate = 400, 0.1
-    counts = count_rows(np.ones((n, n)), np.arange(n))
-    out = (encoder_input(counts, dropout=rate, seed=3) == 0).double()
-    sd = np.sqrt(rate * (1 - rate))
-    assert out.mean().item() == pytest.approx(rate, abs=5 * sd / n)
-    for axis in (0, 1):
-        spread = (out.mean(axis) - rate) / (sd / np.sqrt(n))
-        assert spread.std().item() == pytest.approx(1, abs=0.15)
-        beside = ((out - rate) * (out - rate).roll(1, axis)).mean() / sd**2
-        assert abs(beside.item()) < 5 / n
-    again = (encoder_input(counts, dropout=rate, seed=4) == 0).double()
-    assert abs(((out - rate) * (again - rate)).mean().item() / sd**2) < 5 / n
-    kept = encoder_input(counts, dropout=rate, seed=3)[out == 0]
-    torch.testing.assert_close(kept, torch.full_like(kept, np.log(2) / (1 - rate)))
 
 
 def test_kernels_wait_until_they_are_called():

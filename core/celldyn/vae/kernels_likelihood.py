@@ -53,6 +53,7 @@ def reconstruct(
     at: Longs,
     weights: Singles,
     per_cell: Doubles,
+    native: Doubles,
     by_logits: NDArray[Any],
     by_log_size: Doubles,
     by_background: Singles,
@@ -73,8 +74,8 @@ def reconstruct(
         Counts as rows `at` of a sparse matrix.
     weights
         (B,).
-    per_cell, by_log_size
-        (B,), zeros; added to.
+    per_cell, native, by_log_size
+        (B,), zeros; −log p, Σ_g ρ and a slope are added to them.
     by_logits
         (B, G) of the dtype of `logits`, written; may be `logits`.
     by_background, by_scaling, by_theta
@@ -98,10 +99,12 @@ def reconstruct(
             e, t, d = background_rows[b], scaling_rows[b], theta_rows[b]
             y, theta_row = scaling[t, first:last], held[d, first:last]
             theta_slope = by_theta[d, first:last]
-            per_cell[b] += _as_if_none(
+            lacking, expressed = _as_if_none(
                 logits[b, first:last], size[b], background[e, first:last], y, theta_row,
                 inverse[d, first:last], w, mu, base, through, theta_slope,
             )  # fmt: skip
+            per_cell[b] += lacking
+            native[b] += expressed
             lo = start[b]
             hi, end = lo, indptr[at[b] + 1]
             if last == n_genes:
@@ -148,8 +151,8 @@ def _as_if_none(
     base: Singles,
     through: Singles,
     theta_slope: Singles,
-) -> Single:
-    """Hold a stretch of a cell to be without counts; returns its −log p.
+) -> tuple[Single, Single]:
+    """Hold a stretch of a cell to be without counts; returns its −log p and Σ_g ρ.
 
     Writes μ, w d(−log p)/dμ and dμ/d(logit), and adds to the slope of θ, which is
 
@@ -157,7 +160,7 @@ def _as_if_none(
 
     where both are alike if r is small: then it is r²/(1 + r) + (log(1 + r) − r).
     """
-    total = _ZERO
+    total, expressed = _ZERO, _ZERO
     for g in range(mu.size):
         a = widened(logits[g])
         a = _LOWEST if a < _LOWEST else a
@@ -165,6 +168,7 @@ def _as_if_none(
         negative = a if a < _ZERO else -a
         e = exp_of_negative(_LOWEST if negative < _LOWEST else negative)
         rho = positive + log1p_of_share(e)
+        expressed += rho
         per_rho = size * y[g]
         through[g] = per_rho * ((e if a < _ZERO else _ONE) / (_ONE + e))
         m = per_rho * (rho + s[g])
@@ -181,7 +185,7 @@ def _as_if_none(
         total += theta[g] * (whole + (f + curve))
         rest = r * r * share if near else whole + (f - (_ONE - share))
         theta_slope[g] += w * (rest + curve)
-    return total
+    return total, expressed
 
 
 @inner
@@ -205,3 +209,46 @@ def _spread_scaling(base: Singles, mu: Singles, out: Singles) -> None:
     """Add the slopes of the scaling times the scaling."""
     for g in range(base.size):
         out[g] += base[g] * mu[g]
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def join_slopes(
+    logits: NDArray[Any],
+    slopes: NDArray[Any],
+    scale: Single,
+    of_native: Singles,
+    out: NDArray[Any],
+) -> None:
+    """Write scale · slopes + of_native_b dρ/d(logit): what comes back through both outputs.
+
+    Parameters
+    ----------
+    logits, slopes, out
+        (B, G) as in `reconstruct`; the last is written.
+    of_native
+        (B,); where it is 0, nothing is computed.
+    """
+    for b in range(logits.shape[0]):
+        if of_native[b] == _ZERO:
+            _scale_row(slopes[b], scale, out[b])
+        else:
+            _join_row(logits[b], slopes[b], scale, of_native[b], out[b])
+
+
+@inner
+def _scale_row(slopes: NDArray[Any], scale: Single, out: NDArray[Any]) -> None:
+    for g in range(out.size):
+        out[g] = narrowed(scale * widened(slopes[g]), slopes[g])
+
+
+@inner
+def _join_row(
+    logits: NDArray[Any], slopes: NDArray[Any], scale: Single, weight: Single, out: NDArray[Any]
+) -> None:
+    for g in range(out.size):
+        a = widened(logits[g])
+        a = _LOWEST if a < _LOWEST else a
+        negative = a if a < _ZERO else -a
+        e = exp_of_negative(_LOWEST if negative < _LOWEST else negative)
+        slope = (e if a < _ZERO else _ONE) / (_ONE + e)
+        out[g] = narrowed(scale * widened(slopes[g]) + weight * slope, slopes[g])

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from celldyn.vae.encoder_input import encoder_input
 from celldyn.vae.inputs import CountRows
-from celldyn.vae.reconstruction_plain import Gradients, Parameters, plain
+from celldyn.vae.reconstruction_plain import Gradients, Parameters, joined, plain
 
-__all__ = ["encoder_input", "reconstruction"]
+__all__ = ["encoder_input", "reconstruction", "reconstruction_and_native"]
 
 Activation: TypeAlias = Literal["softplus", "softmax"]
 
@@ -59,31 +59,85 @@ def reconstruction(
     The total, from which gradients flow to logits, log_library, background, scaling and theta;
     and (B,) nll per cell, detached. Rows of `CountRows` in float32 on a CPU run compiled.
     """
+    total, per_cell, _ = reconstruction_and_native(
+        logits, log_library, background, background_rows, scaling, scaling_rows, theta,
+        theta_rows, counts, weights, activation,
+    )  # fmt: skip
+    return total, per_cell
+
+
+def reconstruction_and_native(
+    logits: Tensor,
+    log_library: Tensor,
+    background: Tensor | None,
+    background_rows: Tensor | None,
+    scaling: Tensor | None,
+    scaling_rows: Tensor | None,
+    theta: Tensor,
+    theta_rows: Tensor,
+    counts: CountRows | Tensor,
+    weights: Tensor,
+    activation: Activation = "softplus",
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what `reconstruction` does, and each cell's native expression Σ_g ρ_bg, (B,).
+
+    It is there already, and gradients flow from it to the logits; 0 for a cell of weight 0.
+    """
     given = Parameters(
         logits, log_library, background, background_rows, scaling, scaling_rows, theta, theta_rows
     )
-    total, per_cell = _Reconstruction.apply(*given, counts, weights, activation)  # type: ignore[no-untyped-call]
-    return total, per_cell
+    found = _Reconstruction.apply(*given, counts, weights, activation)  # type: ignore[no-untyped-call]
+    total, per_cell, native = found
+    return total, per_cell, native
 
 
 class _Reconstruction(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, *given: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+    def forward(ctx: Any, *given: Any) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN401
         *tensors, counts, weights, activation = given
         parameters = Parameters(*tensors)
+        ctx.compiled = activation == "softplus" and _compiles(parameters, counts)
         with torch.autocast(parameters.logits.device.type, enabled=False):
-            per_cell, gradients = _evaluate(parameters, counts, weights, activation)
-            total = (per_cell.double() * weights).sum().to(per_cell.dtype)
-        ctx.gradients = gradients
-        ctx.mark_non_differentiable(per_cell)
-        return total, per_cell
+            if ctx.compiled:
+                from celldyn.vae.reconstruction_compiled import compiled
+
+                told, gradients = compiled(parameters, counts, weights)
+            else:
+                told, gradients = plain(parameters, counts, weights, activation)
+            total = (told.per_cell.double() * weights).sum().to(told.per_cell.dtype)
+        ctx.gradients, ctx.activation = gradients, activation
+        ctx.save_for_backward(parameters.logits, weights)
+        ctx.mark_non_differentiable(told.per_cell)
+        ctx.set_materialize_grads(False)
+        return total, told.per_cell, told.native
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+    def backward(
+        ctx: Any,  # noqa: ANN401
+        grad: Tensor | None,
+        _: None,
+        of_native: Tensor | None,
+    ) -> tuple[Tensor | None, ...]:
         made: Gradients = ctx.gradients
-        logits, library, background, scaling, theta = (_scaled(g, grad) for g in made)
-        return logits, library, background, None, scaling, None, theta, None, None, None, None
+        logits, weights = ctx.saved_tensors
+        grad = made.log_library.new_zeros(()) if grad is None else grad
+        library, background, scaling, theta = (_scaled(each, grad) for each in made[1:])
+        if of_native is None:
+            slopes = _scaled(made.logits, grad)
+        else:
+            of_native = torch.where(weights != 0, of_native, 0)
+            slopes = _joined(ctx, logits, grad, of_native)
+        return slopes, library, background, None, scaling, None, theta, None, None, None, None
+
+
+def _joined(ctx: Any, logits: Tensor, grad: Tensor, of_native: Tensor) -> Tensor:  # noqa: ANN401
+    slopes = ctx.gradients.logits
+    if not ctx.compiled:
+        return joined(logits, slopes, grad, of_native, ctx.activation)
+    from celldyn.vae import reconstruction_compiled
+
+    return reconstruction_compiled.joined(logits, slopes, grad, of_native)
 
 
 def _scaled(gradient: Tensor | None, by: Tensor) -> Tensor | None:
@@ -92,22 +146,13 @@ def _scaled(gradient: Tensor | None, by: Tensor) -> Tensor | None:
     return gradient * by.to(gradient.dtype)
 
 
-def _evaluate(
-    parameters: Parameters, counts: CountRows | Tensor, weights: Tensor, activation: Activation
-) -> tuple[Tensor, Gradients]:
-    if activation == "softplus" and isinstance(counts, CountRows) and _single(parameters):
-        from celldyn.vae.reconstruction_compiled import compiled
-
-        return compiled(parameters, counts, weights)
-    return plain(parameters, counts, weights, activation)
-
-
-def _single(parameters: Parameters) -> bool:
-    """Whether all is on the CPU, the tables in float32 and the logits in that or bfloat16."""
+def _compiles(parameters: Parameters, counts: CountRows | Tensor) -> bool:
+    """Whether it is rows on the CPU, the tables in float32 and the logits in that or bfloat16."""
     logits, *others = (part for part in parameters if part is not None)
     tables = (part for part in others if part.is_floating_point())
     return (
-        logits.device.type == "cpu"
+        isinstance(counts, CountRows)
+        and logits.device.type == "cpu"
         and logits.dtype in (torch.float32, torch.bfloat16)
         and all(table.dtype == torch.float32 for table in tables)
     )

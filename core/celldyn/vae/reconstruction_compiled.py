@@ -13,8 +13,8 @@ from torch import Tensor
 
 from celldyn.vae.encoder_input import bits_of
 from celldyn.vae.inputs import CountRows
-from celldyn.vae.kernels_likelihood import reconstruct
-from celldyn.vae.reconstruction_plain import Gradients, Parameters
+from celldyn.vae.kernels_likelihood import join_slopes, reconstruct
+from celldyn.vae.reconstruction_plain import Evaluated, Gradients, Parameters
 
 _FEWEST = 32
 """Cells that are worth a thread."""
@@ -23,8 +23,8 @@ Array = NDArray[Any]
 
 def compiled(
     parameters: Parameters, counts: CountRows, weights: Tensor
-) -> tuple[Tensor, Gradients]:
-    """Do what `reconstruction_plain.plain` does: (B,) nll, and the gradients.
+) -> tuple[Evaluated, Gradients]:
+    """Do what `reconstruction_plain.plain` does.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def compiled(
         else:
             tables += [table.detach().contiguous().numpy(), rows.contiguous().numpy()]
     by_logits = torch.empty_like(logits)
-    per_cell, by_size = np.zeros(n_cells), np.zeros(n_cells)
+    per_cell, native, by_size = np.zeros((3, n_cells))
     cells = [bits_of(logits), library.exp().numpy(), *tables[1::2]]
     csr, at = counts.csr, np.ascontiguousarray(counts.at, dtype=np.int64)
     w = weights.detach().to(torch.float32).numpy()
@@ -64,17 +64,26 @@ def compiled(
         given = [array for pair in zip(tables[::2], rows, strict=True) for array in pair]
         reconstruct(
             x, size, *given, csr.indptr, csr.indices, csr.data, at[part], w[part],
-            per_cell[part], bits_of(by_logits)[part], by_size[part], *made,
+            per_cell[part], native[part], bits_of(by_logits)[part], by_size[part], *made,
         )  # fmt: skip
         return made
 
     found = [run(parts[0])] if len(parts) == 1 else list(_pool(len(parts)).map(run, parts))
     sums = [torch.from_numpy(sum(each[1:], each[0])) for each in zip(*found, strict=True)]
     background, scaling, theta = (s if a else None for s, a in zip(sums, wanted, strict=True))
-    by_library = torch.from_numpy(by_size).to(torch.float32)
-    nll = torch.from_numpy(per_cell).to(torch.float32)
+    nll, expressed, by_library = (
+        torch.from_numpy(cells).to(torch.float32) for cells in (per_cell, native, by_size)
+    )
     assert theta is not None
-    return nll, Gradients(by_logits, by_library, background, scaling, theta)
+    return Evaluated(nll, expressed), Gradients(by_logits, by_library, background, scaling, theta)
+
+
+def joined(logits: Tensor, slopes: Tensor, scale: Tensor, of_native: Tensor) -> Tensor:
+    """Do what `reconstruction_plain.joined` does for softplus."""
+    out, read = torch.empty_like(slopes), logits.detach().contiguous()
+    weights = of_native.to(torch.float32).contiguous().numpy()
+    join_slopes(bits_of(read), bits_of(slopes), np.float32(scale.item()), weights, bits_of(out))
+    return out
 
 
 def _parts(n_cells: int) -> list[slice]:

@@ -28,6 +28,13 @@ class Parameters(NamedTuple):
     theta_rows: Tensor
 
 
+class Evaluated(NamedTuple):
+    """What is told of cells, (B,) each: nll, and native expression Σ_g ρ."""
+
+    per_cell: Tensor
+    native: Tensor
+
+
 class Gradients(NamedTuple):
     """Of Σ_b w_b nll_b, each of its parameter's shape and dtype."""
 
@@ -55,13 +62,13 @@ def dense(counts: CountRows | Tensor, like: Tensor) -> Tensor:
 
 def plain(
     parameters: Parameters, counts: CountRows | Tensor, weights: Tensor, activation: str
-) -> tuple[Tensor, Gradients]:
-    """Return (B,) nll of each cell, and the gradients."""
+) -> tuple[Evaluated, Gradients]:
+    """Return what is told of each cell, and the gradients."""
     logits, log_library = parameters.logits, parameters.log_library
     x = dense(counts, logits)
     w = weights.to(x.dtype)[:, None]
     held = torch.where(w != 0, logits.to(x.dtype), 0.0).clamp(min=LOWEST)
-    rho = torch.nn.functional.softplus(held) if activation == "softplus" else held.softmax(1)
+    rho = activated(held, activation)
     size = log_library.to(x.dtype).exp()[:, None]
     y = _rows(parameters.scaling, parameters.scaling_rows)
     per_rho = size if y is None else size * y
@@ -72,8 +79,9 @@ def plain(
     by_mu, by_theta = slopes(x, mu, theta)
     by_mu, by_theta = -w * by_mu, -w * by_theta
     by_rho = by_mu * per_rho
-    return per_cell, Gradients(
-        _through(by_rho, rho, held, activation).to(logits.dtype),
+    told = Evaluated(per_cell, torch.where(w[:, 0] != 0, rho.sum(1), 0.0))
+    return told, Gradients(
+        through(by_rho, rho, held, activation).to(logits.dtype),
         (by_mu * mu).sum(1).to(log_library.dtype),
         _summed(by_rho, parameters.background, parameters.background_rows),
         None
@@ -83,10 +91,27 @@ def plain(
     )
 
 
-def _through(by_rho: Tensor, rho: Tensor, held: Tensor, activation: str) -> Tensor:
+def activated(held: Tensor, activation: str) -> Tensor:
+    """Return ρ."""
+    return torch.nn.functional.softplus(held) if activation == "softplus" else held.softmax(1)
+
+
+def through(by_rho: Tensor, rho: Tensor, held: Tensor, activation: str) -> Tensor:
+    """Return the slopes of the logits, given those of ρ."""
     if activation == "softplus":
         return by_rho * held.sigmoid()
     return rho * (by_rho - (by_rho * rho).sum(1, keepdim=True))
+
+
+def joined(
+    logits: Tensor, slopes: Tensor, scale: Tensor, of_native: Tensor, activation: str
+) -> Tensor:
+    """Return scale · slopes + of_native_b dΣρ/d(logits): what comes back through both outputs."""
+    if activation == "softmax":
+        return slopes * scale.to(slopes.dtype)
+    by_rho = of_native.to(slopes.dtype)[:, None]
+    weighed = by_rho * logits.clamp(min=LOWEST).sigmoid()
+    return slopes * scale.to(slopes.dtype) + torch.where(by_rho != 0, weighed, 0)
 
 
 def _rows(table: Tensor | None, rows: Tensor | None) -> Tensor | None:
