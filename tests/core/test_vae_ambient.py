@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from test_vae_moments import Matrix, groups_of
 
 from celldyn.jobs import run
 from celldyn.vae.ambient import UNKNOWN_SHARE, estimate_ambient_job
 from celldyn.vae.ambient_mixture import GRID, UNIFORMS, Edge, Pairs, improve
-from celldyn.vae.inputs import Groups
+from celldyn.vae.building import build_job
+from celldyn.vae.config import ModelConfig
+from celldyn.vae.inputs import Groups, Modality, VAEInputs
+from celldyn.vae.loader import Minibatches
 
 
 def spilled(shares, *, n_cells=1500, n_types=5, n_genes=300, seed=0, theta=3.0, off=0.01):
@@ -145,3 +149,31 @@ def test_a_closed_job_ends():
     stages = {next(job).stage for _ in range(3)}
     job.close()
     assert stages <= {"reading cells", "clusters", "ambient RNA"}
+
+
+def test_of_two_cells_with_one_total_the_one_with_more_background_is_smaller():
+    counts, batch = spilled([0.05, 0.4], n_cells=600, n_genes=200)
+    totals = counts.sum(axis=1).astype(np.float64)
+    groups = groups_of(batch)
+    names = tuple(f"gene_{g}" for g in range(200))
+    rna = Modality("rna", names, Matrix(counts), np.ones(600, bool), totals)
+    inputs = VAEInputs((rna,), (groups,), groups, groups)
+    module = run(build_job(inputs, ModelConfig()), bar=False).module
+    part = module.part(0)
+    share = part.features.held_log_share.exp().numpy()
+    logs = np.log(totals)
+    means = np.array([logs[batch == b].mean() for b in (0, 1)])
+    assert np.diff(part.library_mean.numpy() - means) == pytest.approx(
+        np.diff(np.log1p(-share)), abs=1e-4
+    )
+    cells = next(iter(Minibatches(inputs, np.arange(600), 600, shuffle=False)))
+    held = module.encode(cells).library[0][0]
+    free = part.features.held_log_share.clone()
+    part.features.held_log_share.zero_()
+    away = (held - module.encode(cells).library[0][0]).detach().numpy()
+    part.features.held_log_share.copy_(free)
+    per_batch = [away[batch == b] for b in (0, 1)]
+    assert np.ptp(per_batch[0]) < 1e-5
+    weight = float(torch.exp(part.library_weight_mean.detach() + np.exp(-4.0) / 2))
+    step = weight * (np.log1p(-share[1]) - np.log1p(-share[0]))
+    assert per_batch[1][0] - per_batch[0][0] == pytest.approx(step, rel=1e-3)

@@ -65,6 +65,7 @@ def scattered(module, seed=1):
             centred = part.config.library_centring
             part.library_offset.fill_(3.0 + m if centred else 0.0)
             part.features.held_log_share.uniform_(-3, -1, generator=generator)
+            part.native_part.fill_(-0.2)
         for name, buffer in module.named_buffers():
             if name.endswith("running_var"):
                 buffer.uniform_(0.5, 2.0, generator=generator)

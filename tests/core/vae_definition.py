@@ -133,6 +133,10 @@ class Definition:
         sensitivity = math.log(config.library_log_means_centering_sensitivity or 1.0)
         glm = self.p[f"{name}.library_offset"] + sensitivity
         o = torch.log(self.counts[m].sum(1).clamp(min=1)) - glm + sensitivity
+        if config.hold_background and self.batch.ambient.shape[1]:
+            held = torch.exp(self.p[f"{name}.features.held_log_share"])
+            native = 1 - held[self.batch.ambient].sum(1).clamp(max=0.95)
+            o = o + torch.log(native) - self.p[f"{name}.native_part"]
         weight = self.library_weight(m)
         return Normal(sensitivity + weight * (o - sensitivity) + q.loc, q.scale)
 

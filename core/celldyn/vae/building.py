@@ -16,7 +16,7 @@ from celldyn.vae.clusters import Clusters, cluster_job
 from celldyn.vae.config import ModelConfig
 from celldyn.vae.dispersion import dispersion_job
 from celldyn.vae.inputs import Groups, Modality, VAEInputs
-from celldyn.vae.modality import ModalityPart
+from celldyn.vae.modality import MOST_BACKGROUND, ModalityPart
 from celldyn.vae.module import VAEModule
 from celldyn.vae.moments import library_prior, mean_expression
 from celldyn.vae.spec import ModuleSpec
@@ -30,8 +30,8 @@ BACKGROUND_SPREAD = 0.01
 """sd of the noise on the initial log background."""
 
 _SMALLEST = 1e-8
-_LEAST_SHARE, _MOST_BACKGROUND = 1e-4, 0.95
-"""Shares of background are held between these."""
+_LEAST_SHARE = 1e-4
+"""Shares of background are held above this."""
 _LEAST_RATE = 1e-3
 """Of the decoder's initial output, in counts of an average cell."""
 
@@ -198,16 +198,17 @@ def _estimated(
     all groups; so a group whose share of background is a has s = a / (1 − a) R, and a cell of it
     that has the observed total is of library size total (1 − a) / R.
     """
-    parts = [np.minimum(one.share / len(estimates), _MOST_BACKGROUND) for one in estimates]
+    parts = [np.minimum(one.share / len(estimates), MOST_BACKGROUND) for one in estimates]
     shares = np.concatenate(parts)
     part.features.held_log_share.copy_(_tensor(np.log(np.maximum(shares, _LEAST_SHARE))))
     native = np.zeros(inputs.n_obs)
     for share, groups in zip(parts, inputs.ambient, strict=True):
         native -= share[groups.codes]
-    native = np.log1p(np.maximum(native, -_MOST_BACKGROUND))
+    native = np.log1p(np.maximum(native, -MOST_BACKGROUND))
     codes, n = inputs.library.codes, len(inputs.library)
     shift = np.bincount(codes, native, n) / np.maximum(np.bincount(codes, minlength=n), 1)
     part.library_mean += _tensor(shift - shift.mean())
+    part.native_part.fill_(float(shift.mean()))
     at_hand = np.exp(shift.mean())
     start: Floats = (shares / (1 - _of_group(inputs, shares)))[:, None] * unit * at_hand
     background: Floats = start * np.concatenate([one.profile for one in estimates])
@@ -224,7 +225,7 @@ def _of_group(inputs: VAEInputs, shares: Floats) -> Floats:
         np.bincount(g.codes, whole, len(g)) / np.maximum(np.bincount(g.codes, minlength=len(g)), 1)
         for g in inputs.ambient
     ]
-    return np.minimum(np.concatenate(means), _MOST_BACKGROUND)
+    return np.minimum(np.concatenate(means), MOST_BACKGROUND)
 
 
 def _start_decoder(part: ModalityPart, inputs: VAEInputs, means: Floats, unit: float) -> None:

@@ -17,6 +17,9 @@ from celldyn.vae.spec import ModuleSpec
 
 Moments = tuple[Tensor, Tensor]
 
+MOST_BACKGROUND = 0.95
+"""Share of background in a cell's counts at most."""
+
 
 class ModalityPart(nn.Module):
     """One modality of the model.
@@ -34,6 +37,8 @@ class ModalityPart(nn.Module):
         (n_library,) prior of ℓ on the scale of the model; the variance is weighted already.
     library_offset
         () what is added to ℓ to have the log of counts.
+    native_part
+        () log of the share of its counts that is native in an average group.
     library_weight_mean, library_weight_log_sd
         () q(w) = LogNormal of the observed total's weight; only with a residual encoder.
     """
@@ -41,6 +46,7 @@ class ModalityPart(nn.Module):
     library_mean: Tensor
     library_variance: Tensor
     library_offset: Tensor
+    native_part: Tensor
 
     def __init__(self, spec: ModuleSpec, m: int) -> None:
         super().__init__()
@@ -80,6 +86,7 @@ class ModalityPart(nn.Module):
         self.register_buffer("library_mean", torch.zeros(sizes.library))
         self.register_buffer("library_variance", torch.ones(sizes.library))
         self.register_buffer("library_offset", torch.zeros(()))
+        self.register_buffer("native_part", torch.zeros(()))
         if self.residual:
             self.library_weight_mean = nn.Parameter(torch.zeros(()))
             self.library_weight_log_sd = nn.Parameter(torch.full((), -2.0))
@@ -129,8 +136,23 @@ class ModalityPart(nn.Module):
         known = batch.log_totals
         observed = log_totals(batch.counts[m]) if known is None else known[m]
         above = observed.to(mean) - self.library_offset - self.log_sensitivity
+        above = above + self._native_part(batch)
         weight = self._library_weight(draws)
         return self.log_sensitivity + weight * above + mean, variance
+
+    def _native_part(self, batch: Batch) -> Tensor:
+        """Return (B,) log of the share of a total that is native, over that of an average group.
+
+        A decoder that is not told the group gives the same native expression to all groups, so of
+        two cells with the same total the one with more background is the smaller one; the encoder
+        does not know which that is. 0 where no share is held.
+        """
+        held = self.features.held_log_share
+        if not self.config.hold_background or not batch.ambient.shape[1]:
+            return torch.zeros_like(self.library_offset)
+        shares = torch.where(held < 0, torch.exp(held), torch.zeros_like(held))
+        whole = shares[batch.ambient].sum(dim=1).clamp(max=MOST_BACKGROUND)
+        return torch.log1p(-whole) - self.native_part
 
     def _library_weight(self, draws: Draws) -> Tensor:
         """Return w: drawn in training, else its mean."""
