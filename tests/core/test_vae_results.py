@@ -278,6 +278,14 @@ def test_figures_are_drawn(model):
     figure = model.plot_training_diagnostics()
     titles = {axes.get_title() for axes in figure.axes}
     assert "elbo" in titles
+    shares = model.plot_ambient_shares(truth={"b0": 0.1, "b1": 0.2})
+    assert [label.get_text() for label in shares.axes[0].get_yticklabels()] == ["b0", "b1"]
+    for figure in (
+        model.plot_ambient_profile(n_genes=5),
+        model.plot_dispersion(),
+        model.plot_modality_attribution(),
+    ):
+        assert figure.axes
     layout = np.random.default_rng(0).normal(size=(120, 2))
     figure = model.plot_umap_comparison(["type", "batch"], {"VAE": layout, "other": -layout})
     assert len(figure.axes) >= 4

@@ -13,6 +13,7 @@ from celldyn.data.words import listed
 from celldyn.errors import MissingKeyError, NotFittedError
 from celldyn.jobs import run
 from celldyn.persist import atomic_path
+from celldyn.vae.attribution import Attribution
 from celldyn.vae.expressing import Expression
 from celldyn.vae.learned import Learned
 from celldyn.vae.states import States
@@ -139,6 +140,57 @@ class Shown(States, Expression, Learned):
         table = self.history_table
         skipped = skip_epochs if skip_epochs < len(table) else 0
         return plot_training(table, skipped, best_epoch=self._fitted.best_epoch)
+
+    def plot_ambient_profile(self, modality: str | None = None, n_genes: int = 20) -> Figure:
+        """Draw the genes of which there is most ambient RNA, by group; see `plots.vae`."""
+        from celldyn.plots.vae import plot_ambient_profile
+
+        table = self.get_background(modality=self._one(modality))
+        return plot_ambient_profile(
+            table.to_numpy(), list(table.columns), list(table.index), n_genes=n_genes
+        )
+
+    def plot_ambient_shares(
+        self, modality: str | None = None, truth: Mapping[str, float] | None = None
+    ) -> Figure:
+        """Draw which share of each group's counts is ambient, beside the truth if that is known."""
+        from celldyn.plots.vae import plot_ambient_shares
+
+        shares = self.get_background_shares(modality=self._one(modality))
+        return plot_ambient_shares(shares, truth=truth)
+
+    def plot_dispersion(self, modality: str | None = None) -> Figure:
+        """Draw how the inverse dispersions of each group are distributed."""
+        from celldyn.plots.vae import plot_dispersion
+
+        table = self.get_dispersion(modality=self._one(modality))
+        return plot_dispersion(table.to_numpy(), list(table.columns))
+
+    def plot_modality_attribution(
+        self, attribution: Mapping[str, Attribution] | None = None, *, relative: bool = True
+    ) -> Figure:
+        """Draw how much each modality's decoder uses each latent dimension.
+
+        Parameters
+        ----------
+        attribution
+            From `get_modality_attribution`; None computes it.
+        relative
+            Whether each modality is divided by its sum.
+        """
+        from celldyn.plots.vae import plot_attribution
+
+        found = self.get_modality_attribution() if attribution is None else attribution
+        means = {name: values["mean"] for name, values in found.items()}
+        return plot_attribution(means, self.module.spec.slices, relative=relative)
+
+    def _one(self, modality: str | None) -> str:
+        """Return the modality asked for: by default the first that has a background."""
+        if modality is not None:
+            return self.modalities[self._which(modality)[0]]
+        parts = [self.module.part(m) for m in range(len(self.modalities))]
+        having = [part.name for part in parts if part.features.log_background is not None]
+        return having[0] if having else self.modalities[0]
 
     def save_analysis_outputs(self, output_dir: Path | str) -> list[Path]:
         """Write what there is to look at into a folder, as CSV and NPZ.
