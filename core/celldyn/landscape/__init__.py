@@ -10,13 +10,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from celldyn.landscape.config import LSDConfig
+    from celldyn.landscape.phylogeny import infer_phylogeny, phylogeny_mask
+    from celldyn.landscape.prior import check_transition, prior_transition
+    from celldyn.landscape.transitions import boltzmann_transitions
 
 _HOME = {
     "LSDConfig": "config",
+    "boltzmann_transitions": "transitions",
+    "check_transition": "prior",
+    "infer_phylogeny": "phylogeny",
+    "phylogeny_mask": "phylogeny",
+    "prior_transition": "prior",
 }
 
 __all__ = [
     "LSDConfig",
+    "boltzmann_transitions",
+    "check_transition",
+    "infer_phylogeny",
+    "phylogeny_mask",
+    "prior_transition",
 ]
 
 
