@@ -103,6 +103,13 @@ def test_some_genes_at_a_time_are_all_the_same(model, monkeypatch):
     pd.testing.assert_frame_equal(whole, parts, rtol=1e-4)
 
 
+def test_fewer_pairs_than_batches_are_enough_to_run(model):
+    table = model.differential_expression(
+        groupby="type", group1="t0", n_samples=1, batch_correction=True
+    )
+    assert len(table) == N_VARS
+
+
 def test_the_expected_share_of_false_ones_is_kept():
     probability = np.array([0.99, 0.2, 0.95, 0.9, 0.5])
     found = called(probability, Comparison(fdr_target=0.06))

@@ -404,6 +404,11 @@ def test_setups_that_contradict_themselves_are_refused():
 def test_cells_and_genes_that_are_not_there(told):
     with pytest.raises(DataError, match="beyond"):
         told.get_latent_representation(indices=[500])
+    with pytest.raises(DataError, match="no cells"):
+        told.get_elbo(indices=np.zeros(120, bool))
+    for size in ("observed", 0, None):
+        with pytest.raises(ConfigError, match="library_size"):
+            told.get_normalized_expression(library_size=size)
     with pytest.raises(DataError, match="nonesuch"):
         told.get_normalized_expression(gene_list=["nonesuch"])
     other = tissue()

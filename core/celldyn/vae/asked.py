@@ -30,7 +30,7 @@ def rows_of(indices: Indices | None, n_obs: int) -> Ints:
     Raises
     ------
     DataError
-        If one is outside.
+        If one is outside, or there is none.
     """
     if indices is None:
         return np.arange(n_obs, dtype=np.int64)
@@ -40,7 +40,9 @@ def rows_of(indices: Indices | None, n_obs: int) -> Ints:
             raise DataError(f"the mask has {len(at)} values for {n_obs} cells", "give one each")
         at = np.flatnonzero(at)
     at = at.astype(np.int64)
-    if len(at) and (at.min() < -n_obs or at.max() >= n_obs):
+    if not len(at):
+        raise DataError("there are no cells to ask about", "give some rows")
+    if at.min() < -n_obs or at.max() >= n_obs:
         raise DataError(f"indices go beyond {n_obs} cells", "give rows of the data set")
     return np.where(at < 0, at + n_obs, at)
 

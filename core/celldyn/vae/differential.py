@@ -167,6 +167,8 @@ def _states_job(
     found = []
     for k, change in enumerate(every):
         n = test.n_samples // len(every) + (k < test.n_samples % len(every))
+        if not n:
+            continue
         drawn = np.sort(rng.choice(cells.at, n))
         mixed = rng.permutation(n)  # pairs are formed by position
         told = yield from look_job(replace(cells, at=drawn, change=change), look, "states")

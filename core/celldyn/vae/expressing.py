@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -282,11 +283,11 @@ class Expression(VAEBase):
 
 
 def _library(size: object) -> Library:
-    if size == "latent":
+    if isinstance(size, str) and size == "latent":
         return "latent"
-    if isinstance(size, str) or not float(size) > 0:  # type: ignore[arg-type]
-        raise ConfigError(f"library_size is {size!r}", "use 'latent' or a number above 0")
-    return float(size)  # type: ignore[arg-type]
+    if isinstance(size, Real) and float(size) > 0:
+        return float(size)
+    raise ConfigError(f"library_size is {size!r}", "use 'latent' or a number above 0")
 
 
 def _frame(values: Any, rows: Any, columns: Sequence[str]) -> pd.DataFrame:  # noqa: ANN401

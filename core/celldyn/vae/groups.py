@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -59,7 +59,8 @@ def sides_of(
     if group1 is None:
         chosen = known
     else:
-        chosen = [group1] if isinstance(group1, str) else [str(name) for name in group1]
+        several = isinstance(group1, Iterable) and not isinstance(group1, str)
+        chosen = [str(name) for name in (group1 if several else [group1])]
     for name in (*chosen, *(() if group2 is None else (group2,))):
         if str(name) not in known:
             raise DataError(

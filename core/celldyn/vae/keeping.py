@@ -73,14 +73,16 @@ class Kept(VAEBase):
 
 
 def _data_beside(path: Path) -> Any:  # noqa: ANN401
-    if not path.is_dir():
-        return None
-    if (path / "adata.h5ad").is_file():
+    """Return the data set in the folder of a model; None if there is none."""
+    from celldyn.data.anndata_files import guarded
+
+    if (file := path / "adata.h5ad").is_file():
         import anndata
 
-        return anndata.read_h5ad(path / "adata.h5ad")
-    if (path / "mdata.h5mu").is_file():
+        return guarded(file, lambda: anndata.read_h5ad(file))
+    if (file := path / "mdata.h5mu").is_file():
         import mudata  # type: ignore[import-untyped]
 
-        return mudata.read_h5mu(path / "mdata.h5mu")
+        with mudata.set_options(pull_on_update=False):
+            return guarded(file, lambda: mudata.read_h5mu(file))
     return None

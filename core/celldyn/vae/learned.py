@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from celldyn.errors import DataError
+from celldyn.errors import ConfigError, DataError
 from celldyn.jobs import run
 from celldyn.vae.asked import Indices
 from celldyn.vae.attribution import (
@@ -158,11 +158,15 @@ class Learned(VAEBase):
 
         Raises
         ------
+        ConfigError
+            If `weighted_by` is neither.
         DataError
             If the data have other cells.
         """
         from celldyn.keys import VAE_MODALITY
 
+        if weighted_by not in ("weighted_z", "weighted_z_mean"):
+            raise ConfigError(f"weighted_by is {weighted_by!r}", "weighted_z or weighted_z_mean")
         data = self.adata if adata is None else adata
         found = self.get_modality_attribution(data) if attribution is None else attribution
         written = set()

@@ -255,7 +255,10 @@ def save_model(
         draft.mkdir()
         save_tensors(draft / MODEL_FILE, tensors, header)
         if data is not None and hasattr(data, "mod"):
-            data.write_h5mu(draft / "mdata.h5mu")
+            import mudata  # type: ignore[import-untyped]
+
+            with mudata.set_options(pull_on_update=False):
+                data.write_h5mu(draft / "mdata.h5mu")
         elif data is not None:
             data.write_h5ad(draft / "adata.h5ad")
     return path

@@ -153,7 +153,7 @@ class Shown(States, Expression, Learned):
     def plot_ambient_shares(
         self, modality: str | None = None, truth: Mapping[str, float] | None = None
     ) -> Figure:
-        """Draw which share of each group's counts is ambient, beside the truth if that is known."""
+        """Draw which share of each group's counts is ambient, beside the truth if known."""
         from celldyn.plots.vae import plot_ambient_shares
 
         shares = self.get_background_shares(modality=self._one(modality))
