@@ -59,14 +59,14 @@ def peak_gb() -> float:
 def train_ours(job_path: str, result_path: str) -> None:
     """Do what `peer_scvi.py` does, in this process."""
     started = time.process_time()
-    import celldyn.vae
+    from celldyn.vae import AmbientRegularizedSCVI
+    from celldyn.vae.config import TrainConfig
 
     imported = time.process_time() - started
     import anndata as ad
     import torch
 
-    from celldyn.vae import AmbientRegularizedSCVI
-    from celldyn.vae.config import TrainConfig
+    import celldyn
 
     torch.set_num_threads(1)
     job = json.loads(Path(job_path).read_text(encoding="utf-8"))
