@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from celldyn.landscape.phylogeny import infer_phylogeny, phylogeny_mask
     from celldyn.landscape.prior import check_transition, prior_transition
     from celldyn.landscape.transitions import boltzmann_transitions
+    from celldyn.landscape.walks import sample_walks, sample_walks_job
 
 _HOME = {
     "LSDConfig": "config",
@@ -21,6 +22,8 @@ _HOME = {
     "infer_phylogeny": "phylogeny",
     "phylogeny_mask": "phylogeny",
     "prior_transition": "prior",
+    "sample_walks": "walks",
+    "sample_walks_job": "walks",
 }
 
 __all__ = [
@@ -30,6 +33,8 @@ __all__ = [
     "infer_phylogeny",
     "phylogeny_mask",
     "prior_transition",
+    "sample_walks",
+    "sample_walks_job",
 ]
 
 

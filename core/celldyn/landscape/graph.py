@@ -34,16 +34,7 @@ def as_csr(matrix: Matrix, what: str, n_cells: int | None = None) -> Csr:
     DataError
         If it is not of numbers, not (n, n), or has entries below 0 or not finite.
     """
-    try:
-        if not sparse.issparse(matrix):
-            matrix = np.asarray(matrix, dtype=np.float64)
-        if matrix.ndim != 2:
-            raise ValueError
-        found = sparse.csr_array(matrix, dtype=np.float64, copy=True)
-    except (TypeError, ValueError):
-        raise DataError(
-            f"{what} is not a matrix of numbers", "give (n, n), sparse or dense"
-        ) from None
+    found = _converted(matrix, what)
     n_rows = found.shape[0]
     n_cells = n_rows if n_cells is None else n_cells
     if found.shape != (n_cells, n_cells):
@@ -59,6 +50,20 @@ def as_csr(matrix: Matrix, what: str, n_cells: int | None = None) -> Csr:
     found.eliminate_zeros()
     kept: Csr = found
     return kept
+
+
+def _converted(matrix: Matrix, what: str) -> Any:  # noqa: ANN401
+    """Return a matrix of two dimensions as CSR of float64."""
+    try:
+        if not sparse.issparse(matrix):
+            matrix = np.asarray(matrix, dtype=np.float64)
+        if matrix.ndim != 2:
+            raise ValueError
+        return sparse.csr_array(matrix, dtype=np.float64, copy=True)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"{what} is not a matrix of numbers", "give (n, n), sparse or dense"
+        ) from None
 
 
 def neighbour_graph(connectivities: Matrix, n_cells: int | None = None) -> Csr:

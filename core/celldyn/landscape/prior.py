@@ -89,7 +89,8 @@ def unit_time(pseudotime: ArrayLike, n_cells: int) -> Floats:
     # Divided before it is subtracted where the range itself would overflow.
     scale = max(abs(first), abs(last))
     span = last / scale - first / scale
-    return (time / scale - first / scale) / span
+    unit: Floats = (time / scale - first / scale) / span
+    return unit
 
 
 def check_transition(
