@@ -122,18 +122,8 @@ def _result_job(
         latents=own,
         libraries={name: np.exp(found[f"library/{name}"]) for name in names},
         background_share=found[f"share/{names[modelled[0] if modelled else 0]}"],
-        background={
-            names[m]: background_table(
-                module, m, inputs.modalities[m].features, labels_of(inputs.ambient)
-            )
-            for m in modelled
-        },
-        dispersion={
-            name: dispersion_table(
-                module, m, inputs.modalities[m].features, inputs.dispersion.names
-            )
-            for m, name in enumerate(names)
-        },
+        background={names[m]: _background(module, inputs, m) for m in modelled},
+        dispersion={name: _dispersion(module, inputs, m) for m, name in enumerate(names)},
         shares=_shares(inputs, modelled, found, estimates),
         history=table,
         best_epoch=history.best_epoch,
@@ -145,6 +135,16 @@ def _result_job(
         seconds=time.perf_counter() - start,
         notes=tuple(dict.fromkeys((*inputs.notes, *built.notes))),
     )
+
+
+def _background(module: VAEModule, inputs: VAEInputs, m: int) -> pd.DataFrame:
+    labels = labels_of(inputs.ambient)
+    return background_table(module, m, inputs.modalities[m].features, labels)
+
+
+def _dispersion(module: VAEModule, inputs: VAEInputs, m: int) -> pd.DataFrame:
+    labels = inputs.dispersion.names
+    return dispersion_table(module, m, inputs.modalities[m].features, labels)
 
 
 def _looking(module: VAEModule) -> Any:  # noqa: ANN401
