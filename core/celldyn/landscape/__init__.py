@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from celldyn.landscape.config import LSDConfig
     from celldyn.landscape.phylogeny import infer_phylogeny, phylogeny_mask
+    from celldyn.landscape.potential import Landscape, Potential
     from celldyn.landscape.prior import check_transition, prior_transition
     from celldyn.landscape.transitions import boltzmann_transitions
     from celldyn.landscape.walks import sample_walks, sample_walks_job
 
 _HOME = {
     "LSDConfig": "config",
+    "Landscape": "potential",
+    "Potential": "potential",
     "boltzmann_transitions": "transitions",
     "check_transition": "prior",
     "infer_phylogeny": "phylogeny",
@@ -28,6 +31,8 @@ _HOME = {
 
 __all__ = [
     "LSDConfig",
+    "Landscape",
+    "Potential",
     "boltzmann_transitions",
     "check_transition",
     "infer_phylogeny",
