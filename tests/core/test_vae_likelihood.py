@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
-from celldyn.vae.likelihood import gamma_poisson_log_prob
+from celldyn.vae.likelihood import gamma_poisson_log_prob, value_and_slopes
 
 COUNTS = [0.0, 1.0, 2.0, 5.0, 16.0, 17.0, 100.0, 1e3, 1e5]
 MEANS = [1e-20, 1e-6, 0.3, 1.0, 20.0, 1e3, 1e5]
@@ -90,6 +90,16 @@ def test_slope_towards_poisson_keeps_its_digits():
         (slope,) = torch.autograd.grad(gamma_poisson_log_prob(one, mu, theta), theta)
         expected = (one - (one - mu) ** 2) / (2 * 1e8)
         assert slope.item() == pytest.approx(expected.item(), rel=0.05)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_counts_apart_are_as_they_are_together(dtype):
+    """On a CPU, Γ is only asked for where there are counts."""
+    x, mu, theta = grid(dtype)
+    apart = value_and_slopes(x, mu, theta, apart=True)
+    together = value_and_slopes(x, mu, theta, apart=False)
+    for one, other in zip(apart, together, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

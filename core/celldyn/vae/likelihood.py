@@ -101,6 +101,32 @@ def slopes(x: Tensor, mu: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
     return by_mu, torch.where(x > 0, digammas, 0.0) + curved
 
 
+def value_and_slopes(
+    x: Tensor, mu: Tensor, theta: Tensor, *, apart: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return log p and both slopes of equal shapes, given parameters within bounds.
+
+    Parameters
+    ----------
+    x, mu, theta
+        Of one shape.
+    apart
+        Whether counts above 0 are looked at by themselves. Γ is what takes long: worth it on a
+        CPU, while a GPU would have to wait until it is known how many there are.
+    """
+    if not apart:
+        return (log_prob(x, mu, theta), *slopes(x, mu, theta))
+    total = theta + mu
+    share = theta / total
+    ratio = (mu / theta).clamp(max=torch.finfo(mu.dtype).max)
+    found = (-theta * torch.log1p(ratio), -share, _phi(-mu / total, share))
+    at = x.reshape(-1).nonzero()[:, 0]
+    some = tuple(part.reshape(-1)[at] for part in (x, mu, theta))
+    for all_of, few in zip(found, (log_prob(*some), *slopes(*some)), strict=True):
+        all_of.view(-1)[at] = few
+    return found
+
+
 def _phi(t: Tensor, above: Tensor) -> Tensor:
     """Return log(1 + t) − t; `above` is 1 + t, exact where t is close to −1."""
     s = torch.where(t.abs() < _SERIES, t / (2 + t), 0.0)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from celldyn.vae.inputs import CountRows
-from celldyn.vae.likelihood import bounded, log_prob, slopes
+from celldyn.vae.likelihood import bounded, value_and_slopes
 
 LOWEST = -60.0
 """Logits below count as this, so that neither e^x nor a count over it leaves single precision."""
@@ -75,8 +75,9 @@ def plain(
     s = _rows(parameters.background, parameters.background_rows)
     mu = bounded(per_rho * (rho if s is None else rho + s))
     theta = bounded(parameters.theta[parameters.theta_rows].to(x.dtype))
-    per_cell = -torch.where(w[:, 0] != 0, log_prob(x, mu, theta).sum(1), 0.0)
-    by_mu, by_theta = slopes(x, mu, theta)
+    apart = logits.device.type == "cpu"
+    log_prob, by_mu, by_theta = value_and_slopes(x, mu, theta, apart=apart)
+    per_cell = -torch.where(w[:, 0] != 0, log_prob.sum(1), 0.0)
     by_mu, by_theta = -w * by_mu, -w * by_theta
     by_rho = by_mu * per_rho
     told = Evaluated(per_cell, torch.where(w[:, 0] != 0, rho.sum(1), 0.0))
