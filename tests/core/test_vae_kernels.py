@@ -12,8 +12,15 @@ from vae_count_cases import N_ROWS, case
 
 from celldyn.vae.inputs import CountRows
 from celldyn.vae.kernels_counts import MOST
+from celldyn.vae.kernels_input import fill_rows
+from celldyn.vae.kernels_likelihood import join_slopes, reconstruct
 from celldyn.vae.likelihood import gamma_poisson_log_prob
-from celldyn.vae.reconstruction import reconstruction, reconstruction_and_native
+from celldyn.vae.reconstruction import (
+    compile_kernels,
+    encoder_input,
+    reconstruction,
+    reconstruction_and_native,
+)
 from celldyn.vae.reconstruction_plain import dense
 
 PARAMETERS = ("logits", "log_library", "background", "scaling", "theta")
@@ -240,6 +247,19 @@ def test_repeats_to_the_last_bit_on_any_thread_count():
         assert torch.equal(first[0], second[0])
         assert all(torch.equal(first[2][name], second[2][name]) for name in PARAMETERS)
         assert_same(first, evaluate(double(given)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_compiled_beforehand_is_what_training_calls(dtype):
+    kernels = (reconstruct, join_slopes, fill_rows)
+    compile_kernels(dtype)
+    before = [len(kernel.signatures) for kernel in kernels]
+    given = case(B=4, G=40)
+    given["logits"] = given["logits"].to(dtype).requires_grad_()
+    encoder_input(given["counts"], dropout=0.1, seed=1, dtype=dtype)
+    total, _, native = reconstruction_and_native(**given)
+    (total + native[:2].sum()).backward()
+    assert [len(kernel.signatures) for kernel in kernels] == before
 
 
 def test_kernels_wait_until_they_are_called():

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from celldyn.vae.encoder_input import encoder_input
-from celldyn.vae.inputs import CountRows
+from celldyn.vae.inputs import CountRows, Csr
 from celldyn.vae.reconstruction_plain import Gradients, Parameters, joined, plain
 
-__all__ = ["encoder_input", "reconstruction", "reconstruction_and_native"]
+__all__ = ["compile_kernels", "encoder_input", "reconstruction", "reconstruction_and_native"]
 
 Activation: TypeAlias = Literal["softplus", "softmax"]
 
@@ -156,3 +157,19 @@ def _compiles(parameters: Parameters, counts: CountRows | Tensor) -> bool:
         and logits.dtype in (torch.float32, torch.bfloat16)
         and all(table.dtype == torch.float32 for table in tables)
     )
+
+
+def compile_kernels(dtype: torch.dtype = torch.float32) -> None:
+    """Compile, or load what was compiled before: for logits and input of this type.
+
+    The first time takes some seconds, in which whoever runs a job says so from another thread.
+    """
+    one = torch.ones(1, 1)
+    csr = Csr(np.arange(2), np.zeros(1, np.int32), np.ones(1, np.float32), 1)
+    counts, row = CountRows(csr, np.zeros(1, np.int64)), torch.zeros(1, dtype=torch.int64)
+    logits = one.to(dtype).requires_grad_()
+    encoder_input(counts, dropout=0.5, seed=0, dtype=dtype)
+    total, _, native = reconstruction_and_native(
+        logits, one[0], one, row, one, row, one, row, counts, one[0]
+    )
+    torch.autograd.grad(total + native.sum(), logits)
