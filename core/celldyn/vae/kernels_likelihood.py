@@ -84,12 +84,12 @@ def reconstruct(
     n_cells, n_genes = logits.shape
     held, inverse = np.empty_like(theta), np.empty_like(theta)
     _hold(theta.reshape(-1), held.reshape(-1), inverse.reshape(-1))
-    scratch, others = np.empty((3, STRETCH), np.float32), np.empty(SCRATCH, np.float32)
+    scratch, others = np.empty((4, STRETCH), np.float32), np.empty(SCRATCH, np.float32)
     start = indptr[at]
     for first in range(0, n_genes, STRETCH):
         last = min(first + STRETCH, n_genes)
         n = last - first
-        mu, base, through = scratch[0, :n], scratch[1, :n], scratch[2, :n]
+        mu, rho, base, through = scratch[0, :n], scratch[1, :n], scratch[2, :n], scratch[3, :n]
         for b in range(n_cells):
             out = by_logits[b, first:last]
             w = weights[b]
@@ -99,12 +99,11 @@ def reconstruct(
             e, t, d = background_rows[b], scaling_rows[b], theta_rows[b]
             y, theta_row = scaling[t, first:last], held[d, first:last]
             theta_slope = by_theta[d, first:last]
-            lacking, expressed = _as_if_none(
+            per_cell[b] += _as_if_none(
                 logits[b, first:last], size[b], background[e, first:last], y, theta_row,
-                inverse[d, first:last], w, mu, base, through, theta_slope,
+                inverse[d, first:last], w, mu, rho, base, through, theta_slope,
             )  # fmt: skip
-            per_cell[b] += lacking
-            native[b] += expressed
+            native[b] += _sum(rho)
             lo = start[b]
             hi, end = lo, indptr[at[b] + 1]
             if last == n_genes:
@@ -148,30 +147,31 @@ def _as_if_none(
     inverse: Singles,
     w: Single,
     mu: Singles,
+    rho: Singles,
     base: Singles,
     through: Singles,
     theta_slope: Singles,
-) -> tuple[Single, Single]:
-    """Hold a stretch of a cell to be without counts; returns its −log p and Σ_g ρ.
+) -> Single:
+    """Hold a stretch of a cell to be without counts; returns its −log p.
 
-    Writes μ, w d(−log p)/dμ and dμ/d(logit), and adds to the slope of θ, which is
+    Writes μ, ρ, w d(−log p)/dμ and dμ/d(logit), and adds to the slope of θ, which is
 
         log(1 + r) − r/(1 + r),  r = μ/θ,
 
     where both are alike if r is small: then it is r²/(1 + r) + (log(1 + r) − r).
     """
-    total, expressed = _ZERO, _ZERO
+    total = _ZERO
     for g in range(mu.size):
         a = widened(logits[g])
         a = _LOWEST if a < _LOWEST else a
         positive = _ZERO if a < _ZERO else a
         negative = a if a < _ZERO else -a
         e = exp_of_negative(_LOWEST if negative < _LOWEST else negative)
-        rho = positive + log1p_of_share(e)
-        expressed += rho
+        native = positive + log1p_of_share(e)
+        rho[g] = native
         per_rho = size * y[g]
         through[g] = per_rho * ((e if a < _ZERO else _ONE) / (_ONE + e))
-        m = per_rho * (rho + s[g])
+        m = per_rho * (native + s[g])
         m = _SMALLEST if m < _SMALLEST else m
         mu[g] = m
         r = m * inverse[g]
@@ -185,7 +185,15 @@ def _as_if_none(
         total += theta[g] * (whole + (f + curve))
         rest = r * r * share if near else whole + (f - (_ONE - share))
         theta_slope[g] += w * (rest + curve)
-    return total, expressed
+    return total
+
+
+@inner
+def _sum(values: Singles) -> Single:
+    total = _ZERO
+    for i in range(values.size):
+        total += values[i]
+    return total
 
 
 @inner
