@@ -71,7 +71,7 @@ def load_tensors(path: Path | str) -> tuple[dict[str, NDArray[Any]], dict[str, A
         with safe_open(path, framework="numpy") as file:
             header = json.loads((file.metadata() or {})["celldyn"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+    except (SafetensorError, KeyError, ValueError, OSError, RecursionError) as error:
         raise FileFormatError(
             f"{path.name} is not a model that celldyn saved",
             "give a .safetensors file written by celldyn's export or save",

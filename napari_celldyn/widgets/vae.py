@@ -129,8 +129,7 @@ class VAEWidget(Dock):
         from celldyn.vae import write_result
 
         adata = self._workspace.require()
-        written = write_result(adata, result)
-        self._workspace.announce({*written, *forget_derived(adata)})
+        self._workspace.announce(write_result(adata, result))
         self.results.umap.run()
 
     def _on_data(self) -> None:
@@ -150,15 +149,3 @@ def _fit_job(reading: Job[VAEInputs], config: VAEConfig) -> Job[VAEResult]:
 
     inputs = yield from reading
     return (yield from fit_job(inputs, config))
-
-
-def forget_derived(adata: Any) -> set[str]:  # noqa: ANN401
-    """Take off what was made with an earlier model, and return which keys those were."""
-    prefix = keys.VAE_DENOISED(gene="")
-    columns = [str(name) for name in adata.obs if str(name).startswith(prefix)]
-    adata.obs = adata.obs.drop(columns=columns)
-    gone = {f"obs/{name}" for name in columns}
-    if keys.VAE_UMAP.name in adata.obsm:
-        del adata.obsm[keys.VAE_UMAP.name]
-        gone.add(keys.VAE_UMAP.path())
-    return gone

@@ -75,6 +75,15 @@ def test_what_is_no_model_is_one_sentence(tmp_path, content):
         load_tensors(tmp_path / "m.safetensors")
 
 
+def test_a_header_nested_without_end_is_one_sentence(tmp_path):
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "m.safetensors"
+    save_file({"w": np.zeros(2)}, path, metadata={"celldyn": "[" * 200_000})
+    with pytest.raises(FileFormatError, match=r"m\.safetensors is not a model"):
+        load_tensors(path)
+
+
 def test_a_missing_model_is_one_sentence(tmp_path):
     with pytest.raises(FileFormatError, match="is not there; check the path"):
         load_tensors(tmp_path / "gone.safetensors")

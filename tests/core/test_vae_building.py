@@ -130,6 +130,16 @@ def test_the_model_starts_at_the_means_of_the_data(preset):
     np.testing.assert_allclose(rate, want, rtol=0.02, atol=2e-3 * want.mean())
 
 
+@pytest.mark.parametrize("preset", ["seed", "recommended"])
+def test_given_library_sizes_start_on_their_own_scale(preset):
+    data = data_of(size_factor=True)
+    part = built(data, preset=preset, use_additive_background=False).module.part(0)
+    rate = torch.nn.functional.softplus(part.decoder.out.bias.detach()).sum().item()
+    expected = np.log(data.size_factor) + np.log(rate)
+    off = np.log(data.modalities[0].totals) - expected
+    assert np.mean(off) == pytest.approx(0, abs=0.02)
+
+
 def test_the_background_may_start_at_a_share_of_the_mean():
     part = part_of(background_init="fraction", bg_init_gene_fraction=0.3)
     unit = math.exp(float(part.library_offset))

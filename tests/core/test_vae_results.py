@@ -105,6 +105,19 @@ def test_a_second_fit_replaces_the_first(fitted):
 # --- and read back ------------------------------------------------------------------------------
 
 
+def test_what_was_made_with_the_first_fit_goes_with_it(fitted):
+    adata, result = fitted
+    again = adata.copy()
+    again.obs[keys.VAE_DENOISED(gene="g1")] = 1.0
+    again.obsm[keys.VAE_UMAP.name] = np.zeros((again.n_obs, 2))
+    again.layers[keys.NORMALIZED.name] = again.X.copy()
+    named = write_result(again, result)
+    assert keys.VAE_DENOISED(gene="g1") not in again.obs
+    assert keys.VAE_UMAP.name not in again.obsm
+    assert keys.NORMALIZED.name not in again.layers
+    assert {keys.VAE_DENOISED.path(gene="g1"), keys.VAE_UMAP.path()} <= named
+
+
 def test_a_reopened_file_has_it_all(fitted, reopened):
     _, result = fitted
     found = stored(reopened)

@@ -134,10 +134,17 @@ class _Shelf:
 
 
 def _start_library(part: ModalityPart, modality: Modality, inputs: VAEInputs) -> None:
-    """Set the prior of ℓ, centred or not, and the library encoder's bias to its mean."""
+    """Set the prior of ℓ, centred or not, and the library encoder's bias to its mean.
+
+    Of given sizes only the scale is set: how many counts a cell of size 1 has.
+    """
     mean, variance = library_prior(modality.totals, inputs.library)
     offset = 0.0
-    if part.config.library_centring:
+    if inputs.size_factor is not None:
+        counted = modality.totals > 0
+        logs = np.log(modality.totals[counted]) - np.log(inputs.size_factor[counted])
+        offset = float(np.mean(logs)) if counted.any() else 0.0
+    elif part.config.library_centring:
         offset = float(np.mean(mean)) - part.log_sensitivity
     part.library_offset.fill_(offset)
     part.library_mean.copy_(_tensor(mean - offset))

@@ -100,7 +100,7 @@ def write_result(adata: Any, result: VAEResult) -> set[str]:  # noqa: ANN401
 
     Returns
     -------
-    What was written, as "slot/name".
+    What was written, or was of an earlier fit and taken off, as "slot/name".
 
     Raises
     ------
@@ -113,7 +113,7 @@ def write_result(adata: Any, result: VAEResult) -> set[str]:  # noqa: ANN401
             "fit again",
         )
     setup = _setup(adata, result)
-    _drop_earlier(adata)
+    gone = _drop_earlier(adata)
     adata.obsm[keys.LATENT.name] = result.latent
     written = {keys.LATENT.path()}
     for name, latent in result.latents.items():
@@ -131,7 +131,7 @@ def write_result(adata: Any, result: VAEResult) -> set[str]:  # noqa: ANN401
     adata.uns[keys.CELLDYN.name] = home
     record(adata, "vae.fit", config=result.config, seed=result.config.seed,
            device=result.config.device, seconds=result.seconds)  # fmt: skip
-    return written | {keys.VAE_INFO.path(), keys.VAE_SETUP.path(), keys.RECORDS.path()}
+    return gone | written | {keys.VAE_INFO.path(), keys.VAE_SETUP.path(), keys.RECORDS.path()}
 
 
 def _setup(adata: Any, result: VAEResult) -> Setup:  # noqa: ANN401
@@ -156,17 +156,27 @@ def _setup(adata: Any, result: VAEResult) -> Setup:  # noqa: ANN401
     return setup
 
 
-def _drop_earlier(adata: Any) -> None:  # noqa: ANN401
-    """Take an earlier fit's arrays off."""
-    prefix = keys.VAE_MODALITY(modality="")
-    for name in [str(key) for key in adata.obsm if str(key).startswith(prefix)]:
+def _drop_earlier(adata: Any) -> set[str]:  # noqa: ANN401
+    """Take off what an earlier fit left and what was made of it; return which keys they were."""
+    gone = set()
+    parts = (keys.VAE_MODALITY(modality=""), keys.VAE_UMAP.name)
+    for name in [str(key) for key in adata.obsm if str(key).startswith(parts)]:
         del adata.obsm[name]
-    if keys.VAE_BACKGROUND_SHARE.name in adata.obs:
-        del adata.obs[keys.VAE_BACKGROUND_SHARE.name]
+        gone.add(f"obsm/{name}")
+    parts = (keys.VAE_DENOISED(gene=""), keys.VAE_BACKGROUND_SHARE.name)
+    columns = [str(name) for name in adata.obs if str(name).startswith(parts)]
+    for name in columns:
+        del adata.obs[name]
+        gone.add(f"obs/{name}")
+    if keys.NORMALIZED.name in (getattr(adata, "layers", None) or {}):
+        del adata.layers[keys.NORMALIZED.name]
+        gone.add(keys.NORMALIZED.path())
     for part in (adata, *getattr(adata, "mod", {}).values()):
         for key in (keys.VAE_AMBIENT, keys.VAE_DISPERSION):
             if key.name in part.varm:
                 del part.varm[key.name]
+                gone.add(key.path())
+    return gone
 
 
 def _write_tables(adata: Any, result: VAEResult, setup: Setup) -> set[str]:  # noqa: ANN401
