@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from celldyn.landscape.config import LSDConfig
+    from celldyn.landscape.flowing import flow, flow_job
     from celldyn.landscape.phylogeny import infer_phylogeny, phylogeny_mask
     from celldyn.landscape.potential import Landscape, Potential
     from celldyn.landscape.prior import check_transition, prior_transition
@@ -22,6 +23,8 @@ _HOME = {
     "Potential": "potential",
     "boltzmann_transitions": "transitions",
     "check_transition": "prior",
+    "flow": "flowing",
+    "flow_job": "flowing",
     "infer_phylogeny": "phylogeny",
     "phylogeny_mask": "phylogeny",
     "prior_transition": "prior",
@@ -35,6 +38,8 @@ __all__ = [
     "Potential",
     "boltzmann_transitions",
     "check_transition",
+    "flow",
+    "flow_job",
     "infer_phylogeny",
     "phylogeny_mask",
     "prior_transition",
