@@ -1,13 +1,15 @@
-"""Where work runs: cpu, cuda or mps, and with how many threads."""
+"""Where work runs: cpu, cuda or mps, with how many threads, and kernels ready for it."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
 
 from celldyn.errors import ConfigError
-from celldyn.jobs import Job
+from celldyn.jobs import MAX_SILENCE_S, Job, Progress
 
 if TYPE_CHECKING:
     import torch
@@ -51,6 +53,26 @@ def usable_threads() -> int:
 def spare_threads() -> int:
     """Return how many threads work may take while a window stays alive: cores − 1, at least 1."""
     return max(usable_threads() - 1, 1)
+
+
+def compile_job(compilers: list[Callable[[], object]]) -> Job[None]:
+    """Compile kernels aside, so that the job goes on saying that it lives.
+
+    Parameters
+    ----------
+    compilers
+        Each calls one kernel on a tiny input; what is compiled already returns at once.
+    """
+    pool = ThreadPoolExecutor(1, thread_name_prefix="celldyn-compile")
+    try:
+        for k, compiler in enumerate(compilers):
+            future = pool.submit(compiler)
+            while not wait([future], timeout=MAX_SILENCE_S / 2).done:
+                yield Progress("compiling, once", k, len(compilers))
+            future.result()
+    finally:
+        # A compiler cannot be stopped; it ends by itself, and its result is kept for next time.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def in_one_thread(job: Job[T]) -> Job[T]:

@@ -43,6 +43,7 @@ ONE_MODALITY = {
 TWO_MODALITIES = {
     "concatenation": {"latent_mode": "concatenation"},
     "sizes of their own": {"per_modality": {"atac": {"n_latent": 5, "n_hidden": 6}}},
+    "held backgrounds": {"hold_background": True, "use_additive_background": True},
     "weighted, equal": {"latent_mode": "weighted_mean", "modality_weights": "equal"},
     "weighted, universal": {"latent_mode": "weighted_mean", "modality_weights": "universal"},
     "weighted, by cell": {"latent_mode": "weighted_mean", "modality_weights": "cell"},

@@ -241,6 +241,18 @@ def test_bfloat16_learns_as_well():
     assert short["elbo_train"].iloc[-1] == pytest.approx(at, rel=0.01)
 
 
+def test_the_optimiser_shrinks_the_decoder_as_its_penalty_does():
+    """Adam's decay 2λ/N has the slope of λ/N ‖W‖²; where gradients are clipped the term has it."""
+    by_decay = trained(config_of(max_epochs=3), decoder_weight_l2=100.0)[0]
+    by_term = trained(config_of(max_epochs=3, gradient_clip=1e9), decoder_weight_l2=100.0)[0]
+    free = trained(config_of(max_epochs=3), decoder_weight_l2=0.0)[0]
+    torch.testing.assert_close(numbers(by_decay), numbers(by_term), rtol=1e-2, atol=1e-3)
+    shrunk, whole = (each.part(0).decoder.squared_norm() for each in (by_decay, free))
+    assert shrunk < 0.9 * whole
+    table = trained(config_of(max_epochs=3), decoder_weight_l2=100.0)[1].table
+    assert (table["decoder_l2_train"] > 0).all()
+
+
 def test_gradients_may_be_clipped():
     free, clipped = trained(config_of())[0], trained(config_of(gradient_clip=1e-3))[0]
     assert not torch.equal(numbers(free), numbers(clipped))

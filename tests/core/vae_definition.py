@@ -254,19 +254,19 @@ class Definition:
 
     def hold_terms(self):
         """½ ((log share − log estimate) / 0.05)² for each cell and key: log share is a mean."""
-        z, total, n = self.latent(self.posteriors()[0]), 0.0, min(len(self.batch), 32)
+        z, total = self.latent(self.posteriors()[0]), 0.0
         for m, own in enumerate(self.spec.modalities):
             name = f"parts.{m}.features"
             if not own.config.hold_background or f"{name}.log_background" not in self.p:
                 continue
-            sums = torch.exp(self.log_s(m)).sum(1)
-            codes = self.batch.ambient[:n]
-            whole = self.decode(m, z)[:n].sum(1) + sums[codes].sum(1)
-            for group in codes.unique().tolist():
-                own_cells = (codes == group).any(1)
+            here = self.present(m) > 0
+            sums, codes = torch.exp(self.log_s(m)).sum(1), self.batch.ambient
+            whole = self.decode(m, z).sum(1) + sums[codes].sum(1)
+            for group in codes[here].unique().tolist():
+                own_cells = (codes == group).any(1) & here
                 log_share = (torch.log(sums[group]) - torch.log(whole[own_cells])).mean()
                 off = (log_share - self.p[f"{name}.held_log_share"][group]) / 0.05
-                total = total + 0.5 * own_cells.sum() * off**2 / n
+                total = total + 0.5 * own_cells.sum() * off**2 / len(self.batch)
         return {} if isinstance(total, float) else {"background_hold": total}
 
     def global_terms(self):

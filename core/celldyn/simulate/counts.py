@@ -9,13 +9,14 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from celldyn.devices import compile_job
 from celldyn.errors import DataError, MissingKeyError
 from celldyn.jobs import MAX_SILENCE_S, Job, Pace, Progress, run
 from celldyn.simulate.blocks import MeanBlock, MeansDraw, Part, StrataDraw
 from celldyn.simulate.copula import Copula
 from celldyn.simulate.csr_rows import CsrRows
 from celldyn.simulate.inversion import quantile
-from celldyn.simulate.parallel import blocks_job, compile_job
+from celldyn.simulate.parallel import blocks_job
 from celldyn.simulate.size_bins import SizeBins
 from celldyn.simulate.strata import Strata, require_parameters
 from celldyn.simulate.streams import hash_bits, name_ids, spread, stream_key, unit_interval

@@ -142,26 +142,6 @@ def piped_job(
             stream.close()
 
 
-def compile_job(compilers: list[Callable[[], object]]) -> Job[None]:
-    """Compile kernels aside, so that the job goes on saying that it lives.
-
-    Parameters
-    ----------
-    compilers
-        Each calls one kernel on a tiny input; what is compiled already returns at once.
-    """
-    pool = ThreadPoolExecutor(1, thread_name_prefix="celldyn-compile")
-    try:
-        for k, compiler in enumerate(compilers):
-            future = pool.submit(compiler)
-            while not wait([future], timeout=MAX_SILENCE_S / 2).done:
-                yield Progress("compiling, once", k, len(compilers))
-            future.result()
-    finally:
-        # A compiler cannot be stopped; it ends by itself, and its result is kept for next time.
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
 def aside_job(work: Callable[[], T], stage: str, message: str = "") -> Job[T]:
     """Do one piece of work that cannot be divided on a thread, saying meanwhile that it lives.
 

@@ -192,19 +192,19 @@ class Features(nn.Module):
         codes
             (B, n_keys) rows of each cell in the background.
         native
-            (B,) R.
+            (B,) R; 0 for a cell that was not measured, which is left out.
         """
         if self.log_background is None or self.background_scale is None:
             return None
         if not self.config.hold_background:
             return None
         sums = torch.logsumexp(self.log_background.detach(), dim=1) + self.background_scale
-        parts = sums[codes]
+        parts, here = sums[codes], (native > 0).to(native.dtype)[:, None].expand_as(codes)
         whole = native + torch.exp(parts).sum(dim=1)
-        flat, groups = (parts - torch.log(whole)[:, None]).reshape(-1), codes.reshape(-1)
-        none = torch.zeros(len(self.held_log_share), dtype=flat.dtype, device=flat.device)
-        cells = none.index_add(0, groups, torch.ones_like(flat))
-        means = none.index_add(0, groups, flat) / cells.clamp(min=1)
+        logs = (parts - torch.log(whole)[:, None]) * here
+        none, groups = torch.zeros_like(self.held_log_share), codes.reshape(-1)
+        cells = none.index_add(0, groups, here.reshape(-1))
+        means = none.index_add(0, groups, logs.reshape(-1)) / cells.clamp(min=1)
         away = (means - self.held_log_share) / HOLD_SD
         return 0.5 * (cells * away.square()).sum() / len(codes)
 

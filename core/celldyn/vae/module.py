@@ -17,7 +17,7 @@ from celldyn.vae.draws import Draws, Noise
 from celldyn.vae.inputs import Batch
 from celldyn.vae.mixing import Mixing
 from celldyn.vae.modality import ModalityPart
-from celldyn.vae.reconstruction import encoder_input, reconstruction
+from celldyn.vae.reconstruction import encoder_input, reconstruction_and_native
 from celldyn.vae.spec import JOINT, ModuleSpec
 
 Moments = tuple[Tensor, Tensor]
@@ -56,13 +56,16 @@ class VAEModule(nn.Module):
         Source of random numbers; None is torch's own.
     low_precision
         Whether matrix products are in bfloat16.
+    decays_weights
+        Whether the optimiser shrinks the decoder's weights, so that "decoder_l2" is told and not
+        differentiated.
     """
 
     def __init__(self, spec: ModuleSpec) -> None:
         super().__init__()
         self.spec, self.n_obs = spec, 0
         self.generator: torch.Generator | None = None
-        self.low_precision = False
+        self.low_precision = self.decays_weights = False
         self.parts = nn.ModuleList([ModalityPart(spec, k) for k in range(len(spec.modalities))])
         self.mixing = Mixing(spec)
 
@@ -133,10 +136,7 @@ class VAEModule(nn.Module):
 
     def native(self, m: int, z: Tensor, batch: Batch) -> Tensor:
         """Return ρ, (B, G): native expression per unit of library."""
-        return self._activated(m, self.logits(m, z, batch))
-
-    def _activated(self, m: int, logits: Tensor) -> Tensor:
-        logits = logits.to(self.part(m).dtype)
+        logits = self.logits(m, z, batch).to(self.part(m).dtype)
         if self.part(m).config.scale_activation == "softmax":
             return torch.softmax(logits, dim=-1)
         return nn.functional.softplus(logits)
@@ -199,10 +199,11 @@ class VAEModule(nn.Module):
         terms: dict[str, Tensor] = {}
         self._kl_terms(terms, posterior, batch)
         for m, name in enumerate(self.modalities):
-            logits = self.logits(m, z, batch)
-            rest = self._reconstruction(m, logits, posterior, batch, draws)
-            terms[f"reconstruction/{name}"] = rest
-            self._hold_term(terms, m, logits, batch)
+            total, native = self._reconstruction(m, z, posterior, batch, draws)
+            terms[f"reconstruction/{name}"] = total
+            hold = self.part(m).features.hold_term(batch.ambient, native)
+            if hold is not None:
+                terms["background_hold"] = terms.get("background_hold", 0.0) + hold
         for kind in ("reconstruction", "kl_z", "kl_library"):
             terms[kind] = _sum(terms, kind)
         self._global_terms(terms, len(batch))
@@ -212,8 +213,9 @@ class VAEModule(nn.Module):
         return terms
 
     def _reconstruction(
-        self, m: int, logits: Tensor, posterior: Posterior, batch: Batch, draws: Draws
-    ) -> Tensor:
+        self, m: int, z: Tensor, posterior: Posterior, batch: Batch, draws: Draws
+    ) -> tuple[Tensor, Tensor]:
+        """Return the mean over all cells, and each cell's native expression, (B,)."""
         part = self.part(m)
         mean, variance = posterior.library[m]
         log_library = mean
@@ -222,8 +224,8 @@ class VAEModule(nn.Module):
         background, background_rows = part.features.background(batch.ambient)
         scaling, scaling_rows = part.features.scaling(batch.scaling)
         theta, theta_rows = part.features.theta(batch.dispersion, draws, f"theta/{part.name}")
-        total, _ = reconstruction(
-            logits,
+        total, _, native = reconstruction_and_native(
+            self.logits(m, z, batch),
             log_library,
             background,
             background_rows,
@@ -235,7 +237,7 @@ class VAEModule(nn.Module):
             _mean_weights(batch, m, mean),
             activation=part.config.scale_activation,
         )
-        return total
+        return total, native
 
     def _kl_terms(self, terms: dict[str, Tensor], posterior: Posterior, batch: Batch) -> None:
         place = {name: m for m, name in enumerate(self.modalities)}
@@ -258,22 +260,11 @@ class VAEModule(nn.Module):
                 n_batch if part.config.global_scale == "minibatch" else max(self.n_obs, n_batch)
             )
             for name, value in part.global_terms().items():
+                if name == "decoder_l2" and self.decays_weights:
+                    value = value.detach()
                 found.setdefault(name, []).append(value / scale)
         terms.update({name: torch.stack(values).sum() for name, values in found.items()})
 
-    def _hold_term(self, terms: dict[str, Tensor], m: int, logits: Tensor, batch: Batch) -> None:
-        """Add what it costs that the background left its estimate, read off some of the cells."""
-        features, n = self.part(m).features, max(len(batch) // HOLD_SHARE, HOLD_CELLS)
-        if features.log_background is None or not features.config.hold_background:
-            return
-        native = self._activated(m, logits[:n]).sum(dim=1)
-        hold = features.hold_term(batch.ambient[:n], native)
-        assert hold is not None
-        terms["background_hold"] = terms.get("background_hold", hold.new_zeros(())) + hold
-
-
-HOLD_SHARE, HOLD_CELLS = 4, 32
-"""A fourth of a minibatch, but at least so many cells, tells the share of background."""
 
 GLOBAL_TERMS = (
     "dispersion_kl",

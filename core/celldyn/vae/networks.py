@@ -69,11 +69,6 @@ class Told(nn.Module):
             out = out + F.linear(continuous, self.continuous)
         return out
 
-    def squared_norm(self) -> Tensor:
-        """Return the sum of all squared weights but biases."""
-        parts = (self.weight, self.categories, self.continuous)
-        return torch.stack([part.square().sum() for part in parts if part is not None]).sum()
-
 
 class After(nn.Module):
     """What follows a linear layer: normalisation, ReLU, and dropout where it stands there."""
@@ -220,12 +215,17 @@ class Decoder(nn.Module):
         logits: Tensor = self.out(self.rest(h, codes, None))
         return logits
 
+    def weights(self) -> list[nn.Parameter]:
+        """List all weights, those of covariates too, but no biases."""
+        named = self.named_parameters()
+        return [
+            value for name, value in named if not name.endswith("bias") and ".norm." not in name
+        ]
+
     def squared_norm(self) -> Tensor:
         """Return the sum of all squared weights, of covariates too, but biases."""
-        total = self.first.squared_norm() + self.out.weight.square().sum()
-        for linear in self.rest.linear:
-            total = total + linear.squared_norm()  # type: ignore[operator]
-        return total
+        flat = (weight.reshape(-1) for weight in self.weights())
+        return torch.stack([torch.dot(weight, weight) for weight in flat]).sum()
 
 
 def style_of(config: Any, side: str) -> Style:  # noqa: ANN401

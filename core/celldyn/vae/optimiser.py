@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -42,13 +42,13 @@ def adam(module: VAEModule, config: TrainConfig) -> torch.optim.Adam:
     feature_lr = config.feature_lr or FEATURE_LR_RATIO * config.lr
     groups: list[dict[str, Any]] = []
     for m, name in enumerate(module.modalities):
-        features: list[torch.nn.Parameter] = []
-        networks: list[torch.nn.Parameter] = []
-        for path, parameter in module.part(m).named_parameters():
-            is_feature = path.startswith(("features.", "library_weight"))
-            (features if is_feature else networks).append(parameter)
+        features, networks, shrunk = _sorted(module, m)
         factor = factors[name]
         groups.append(_networks(networks, factor * config.lr, config))
+        if shrunk:
+            by = 2 * (module.part(m).config.decoder_weight_l2 or 0.0) / max(module.n_obs, 1)
+            decay = config.weight_decay + by
+            groups.append({**_networks(shrunk, factor * config.lr, config), "weight_decay": decay})
         groups.append(
             {"params": features, "lr": factor * feature_lr, "eps": FEATURE_EPS, "weight_decay": 0}
         )
@@ -59,6 +59,33 @@ def adam(module: VAEModule, config: TrainConfig) -> torch.optim.Adam:
     learning = [group for group in groups if group["params"]]
     kind = learning[0]["params"][0].device.type
     return torch.optim.Adam(learning, fused=kind in ("cpu", "cuda"))
+
+
+Parameters: TypeAlias = list[torch.nn.Parameter]
+
+
+def _sorted(module: VAEModule, m: int) -> tuple[Parameters, Parameters, Parameters]:
+    """Return what is per feature, the networks, and of these what the optimiser is to shrink."""
+    part = module.part(m)
+    shrinks = module.decays_weights and part.config.decoder_weight_l2
+    shrunk = part.decoder.weights() if shrinks else []
+    apart = {id(parameter) for parameter in shrunk}
+    features: Parameters = []
+    networks: Parameters = []
+    for path, parameter in part.named_parameters():
+        is_feature = path.startswith(("features.", "library_weight"))
+        if id(parameter) not in apart:
+            (features if is_feature else networks).append(parameter)
+    return features, networks, shrunk
+
+
+def may_decay(module: VAEModule, config: TrainConfig) -> bool:
+    """Whether the decoder's L2 may be left to the optimiser, whose decay has the same slope.
+
+    Not where gradients are clipped, nor where weights are frozen, which is said by no decay.
+    """
+    scales = {module.part(m).config.global_scale for m in range(len(module.parts))}
+    return scales == {"cells"} and config.gradient_clip is None and config.weight_decay > 0
 
 
 def _networks(

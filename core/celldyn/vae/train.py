@@ -6,12 +6,13 @@ import hashlib
 import math
 from collections.abc import Mapping
 from contextlib import closing
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from celldyn.devices import choose_device
+from celldyn.devices import choose_device, compile_job
 from celldyn.errors import DataError
 from celldyn.jobs import Job, Pace, Progress, scaled
 from celldyn.vae.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
@@ -20,7 +21,8 @@ from celldyn.vae.course import EarlyStop, History, kl_weight, max_epochs
 from celldyn.vae.inputs import Batch, Ints, VAEInputs
 from celldyn.vae.loader import Minibatches
 from celldyn.vae.module import VAEModule
-from celldyn.vae.optimiser import adam, few_threads, wants_low_precision
+from celldyn.vae.optimiser import adam, few_threads, may_decay, wants_low_precision
+from celldyn.vae.reconstruction import compile_kernels
 
 Terms = dict[str, float]
 
@@ -105,6 +107,7 @@ class Trainer:
         module.to(self.device)
         module.low_precision = wants_low_precision(config, self.device)
         module.n_obs = len(training)
+        module.decays_weights = may_decay(module, config)
         self.optimiser = adam(module, config)
         self.n_epochs = max_epochs(config, n_obs)
         self.history = History(n_train=len(training), n_validation=len(validation))
@@ -136,7 +139,8 @@ class Trainer:
     def close(self) -> None:
         """Give memory back; the module stays, on the CPU."""
         self.training = self.validation = None
-        self.module.generator, self.module.low_precision = None, False
+        self.module.generator = None
+        self.module.low_precision = self.module.decays_weights = False
         self.module.eval().to("cpu")
         self.optimiser.zero_grad(set_to_none=True)
         if self.device.type == "cuda":
@@ -147,6 +151,10 @@ class Trainer:
     def run_job(self) -> Job[History]:
         """Run all epochs."""
         metrics: Mapping[str, float] = {}
+        if self.device.type == "cpu":
+            dtype = torch.bfloat16 if self.module.low_precision else torch.float32
+            compiling = compile_job([partial(compile_kernels, dtype)])
+            yield from scaled(compiling, 0, self.n_epochs, units=0)
         for minibatches in (self.training, self.validation):
             if minibatches is not None:
                 yield from scaled(minibatches.load_job(), 0, self.n_epochs, units=0)

@@ -154,7 +154,7 @@ class CellGrid:
 
 
 def compile_landing() -> None:
-    """Compile the search, on a grid of one cell; see `parallel.compile_job`."""
+    """Compile the search, on a grid of one cell; see `devices.compile_job`."""
     one, nowhere = np.ones((1, 3), dtype=np.float32), np.zeros(1, dtype=np.int16)
     grid = CellGrid.build(np.zeros((1, 2)), one, one, nowhere, compiled=True)
     at = one[0, :1]
