@@ -9,7 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from celldyn.landscape.absorption import committor
     from celldyn.landscape.config import LSDConfig
+    from celldyn.landscape.fates import (
+        Convergence,
+        TerminalStates,
+        Vote,
+        convergence,
+        nearest_vote,
+        terminal_states,
+    )
     from celldyn.landscape.flowing import flow, flow_job
     from celldyn.landscape.phylogeny import infer_phylogeny, phylogeny_mask
     from celldyn.landscape.potential import Landscape, Potential
@@ -18,33 +27,47 @@ if TYPE_CHECKING:
     from celldyn.landscape.walks import sample_walks, sample_walks_job
 
 _HOME = {
+    "Convergence": "fates",
     "LSDConfig": "config",
     "Landscape": "potential",
     "Potential": "potential",
+    "TerminalStates": "fates",
+    "Vote": "fates",
     "boltzmann_transitions": "transitions",
     "check_transition": "prior",
+    "committor": "absorption",
+    "convergence": "fates",
     "flow": "flowing",
     "flow_job": "flowing",
     "infer_phylogeny": "phylogeny",
+    "nearest_vote": "fates",
     "phylogeny_mask": "phylogeny",
     "prior_transition": "prior",
     "sample_walks": "walks",
     "sample_walks_job": "walks",
+    "terminal_states": "fates",
 }
 
 __all__ = [
+    "Convergence",
     "LSDConfig",
     "Landscape",
     "Potential",
+    "TerminalStates",
+    "Vote",
     "boltzmann_transitions",
     "check_transition",
+    "committor",
+    "convergence",
     "flow",
     "flow_job",
     "infer_phylogeny",
+    "nearest_vote",
     "phylogeny_mask",
     "prior_transition",
     "sample_walks",
     "sample_walks_job",
+    "terminal_states",
 ]
 
 
