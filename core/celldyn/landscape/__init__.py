@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         terminal_states,
     )
     from celldyn.landscape.flowing import flow, flow_job
+    from celldyn.landscape.path import ActionPath, least_action_path, least_action_path_job
     from celldyn.landscape.phylogeny import infer_phylogeny, phylogeny_mask
     from celldyn.landscape.potential import Landscape, Potential
     from celldyn.landscape.prior import check_transition, prior_transition
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from celldyn.landscape.walks import sample_walks, sample_walks_job
 
 _HOME = {
+    "ActionPath": "path",
     "Convergence": "fates",
     "LSDConfig": "config",
     "Landscape": "potential",
@@ -40,6 +42,8 @@ _HOME = {
     "flow": "flowing",
     "flow_job": "flowing",
     "infer_phylogeny": "phylogeny",
+    "least_action_path": "path",
+    "least_action_path_job": "path",
     "nearest_vote": "fates",
     "phylogeny_mask": "phylogeny",
     "prior_transition": "prior",
@@ -49,6 +53,7 @@ _HOME = {
 }
 
 __all__ = [
+    "ActionPath",
     "Convergence",
     "LSDConfig",
     "Landscape",
@@ -62,6 +67,8 @@ __all__ = [
     "flow",
     "flow_job",
     "infer_phylogeny",
+    "least_action_path",
+    "least_action_path_job",
     "nearest_vote",
     "phylogeny_mask",
     "prior_transition",
