@@ -7,6 +7,7 @@ import pytest
 from scipy import sparse, stats
 
 from celldyn.jobs import run
+from celldyn.vae.batch_factors import MOST_SHAPE, SEED_SHAPE, factor_shape
 from celldyn.vae.clusters import cluster_job, kmeans
 from celldyn.vae.dispersion import Moments, dispersion_job
 from celldyn.vae.inputs import Csr, Groups
@@ -189,3 +190,24 @@ def test_a_few_cells_have_values_that_are_finite(n_cells):
     found = moment_dispersion(Matrix(counts), totals, Groups.one(n_cells))
     assert np.isfinite(found).all()
     assert np.isfinite(mean_expression(Matrix(counts), totals, top=True)).all()
+
+
+@pytest.mark.parametrize("shape", [10.0, 100.0])
+def test_how_far_genes_differ_between_batches_is_told_from_their_noise(shape):
+    rng = np.random.default_rng(10)
+    kind, batch = rng.integers(0, 3, 1200), rng.integers(0, 3, 1200)
+    profile = rng.gamma(2.0, 1.0, (3, 300)) + 0.1
+    factor = rng.gamma(shape, 1 / shape, (3, 300))
+    theta = np.full(300, 2.0)
+    counts = draw(rng, profile[kind] * factor[batch], theta)
+    clusters = run(cluster_job(Matrix(counts), groups_of(batch)), bar=False)
+    assert factor_shape(clusters, groups_of(batch), theta) == pytest.approx(shape, rel=0.25)
+
+
+def test_batches_that_do_not_differ_have_no_factors():
+    rng = np.random.default_rng(11)
+    counts = draw(rng, np.tile(rng.gamma(2.0, 1.0, 300), (900, 1)), np.full(300, 2.0))
+    for codes, expected in ((rng.integers(0, 3, 900), MOST_SHAPE), (np.zeros(900), SEED_SHAPE)):
+        groups = groups_of(codes)
+        clusters = run(cluster_job(Matrix(counts), groups), bar=False)
+        assert factor_shape(clusters, groups, np.full(300, 2.0)) >= min(expected, 400.0)

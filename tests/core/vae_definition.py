@@ -293,7 +293,9 @@ class Definition:
             found["background_profile"] += held.log_prob(held.loc).sum()
         scaling = f"{name}.features.scaling_raw"
         if scaling in p:
-            alpha, beta = config.feature_scaling_prior_alpha, config.feature_scaling_prior_beta
+            shape = self.p[f"{name}.features.scaling_shape"]
+            alpha = torch.as_tensor(config.feature_scaling_prior_alpha or shape)
+            beta = torch.as_tensor(config.feature_scaling_prior_beta or alpha)
             y = torch.log1p(torch.exp(p[scaling])) / 0.7
             found["scaling_prior"] = -gamma(alpha, beta).log_prob(y).sum()
         if config.decoder_weight_l2:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from celldyn.jobs import Job, Progress, scaled
 from celldyn.vae.ambient import AmbientEstimate, estimate_ambient_job
+from celldyn.vae.batch_factors import factor_shape
 from celldyn.vae.clusters import Clusters, cluster_job
 from celldyn.vae.config import ModelConfig
 from celldyn.vae.dispersion import dispersion_job
@@ -115,7 +116,24 @@ def _start_job(
         _start_background(part, inputs, means, unit, estimates, noise)
     _start_decoder(part, inputs, means * unit, unit)
     yield from scaled(_dispersion_job(part, modality, inputs, noise, shelf), 2, 3)
+    if part.features.scaling_raw is not None and config.feature_scaling_prior_alpha is None:
+        yield from scaled(_scaling_job(part, modality, inputs, shelf), 3, 3)
     return estimates
+
+
+def _scaling_job(
+    part: ModalityPart, modality: Modality, inputs: VAEInputs, shelf: _Shelf
+) -> Job[None]:
+    """Set how far the prior lets genes differ between groups: as the loosest key has it."""
+    shapes = []
+    for groups in inputs.scaling:
+        clusters = yield from shelf.clusters_job(groups)
+        one = Groups.one(inputs.n_obs)
+        job = dispersion_job(modality.counts, modality.totals, one, clusters=clusters)
+        theta = (yield from job)[0]
+        shapes.append(factor_shape(clusters, groups, theta))
+    if shapes:
+        part.features.scaling_shape.fill_(min(shapes))
 
 
 class _Shelf:

@@ -131,12 +131,14 @@ class ModelConfig(Config):
         None, "Whether genes are scaled by key; none: not in rna beside other modalities.",
         advanced=True,
     )  # fmt: skip
-    feature_scaling_prior_alpha: float = param(
-        200.0, "Shape of the Gamma prior of the scaling.", gt=0, advanced=True
-    )
-    feature_scaling_prior_beta: float = param(
-        200.0, "Rate of the Gamma prior of the scaling.", gt=0, advanced=True
-    )
+    feature_scaling_prior_alpha: float | None = param(
+        None, "Shape of the Gamma prior of the scaling; none: as genes differ between keys.",
+        gt=0, advanced=True,
+    )  # fmt: skip
+    feature_scaling_prior_beta: float | None = param(
+        None, "Rate of the Gamma prior of the scaling; none: its shape, so that its mean is 1.",
+        gt=0, advanced=True,
+    )  # fmt: skip
     feature_scaling_combination: Literal["product", "sum"] = param(
         "product", "How factors of several keys combine.", advanced=True
     )
@@ -223,7 +225,7 @@ PRESETS: dict[Preset, dict[str, Any]] = {
         "hold_background": True,
         "dispersion_init": "data",
         "init_decoder_bias": "mean",
-        "decoder_weight_l2": 0.1,
+        "decoder_weight_l2": 20.0,
     },
     "seed": {
         "library_centring": True,
@@ -231,6 +233,7 @@ PRESETS: dict[Preset, dict[str, Any]] = {
         "background_init": "prior",
         "hold_background": False,
         "dispersion_init": "prior",
+        "feature_scaling_prior_alpha": 200.0,
         "init_decoder_bias": "mean",
         "decoder_weight_l2": 0.0,
     },
@@ -276,7 +279,7 @@ class TrainConfig(Config):
         None, "Step of what is per gene (θ, background, scaling); none: as the preset.", gt=0,
         le=10, advanced=True,
     )  # fmt: skip
-    eps: float = param(0.01, "Adam's ε for the networks.", gt=0, le=1, advanced=True)
+    eps: float = param(1e-4, "Adam's ε for the networks.", gt=0, le=1, advanced=True)
     weight_decay: float = param(
         1e-6, "Shrinkage of the networks' weights.", ge=0, le=1, advanced=True
     )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from celldyn.vae.batch_factors import SEED_SHAPE
 from celldyn.vae.draws import Draws
 from celldyn.vae.spec import ModalitySpec, Sizes
 
@@ -49,11 +50,14 @@ class Features(nn.Module):
         (n_ambient, G) what β is held near, feature by feature.
     scaling_raw
         (n_scaling or 1, G) γ, or None.
+    scaling_shape
+        () shape and rate of the prior of y where the config gives none.
     held_log_share
         (n_ambient,) log of the share of background in its counts that each group is held near.
     """
 
     held_log_share: Tensor
+    scaling_shape: Tensor
     held_log_background: Tensor
 
     def __init__(self, spec: ModalitySpec, sizes: Sizes) -> None:
@@ -71,6 +75,7 @@ class Features(nn.Module):
             self.background_scale = nn.Parameter(torch.zeros(sizes.ambient))
         if self.config.use_feature_scaling:
             self.scaling_raw = nn.Parameter(torch.zeros(max(sizes.scaling, 1), n))
+        self.register_buffer("scaling_shape", torch.tensor(SEED_SHAPE))
         held = self.config.hold_background and self.log_background is not None
         self.register_buffer("held_log_share", torch.zeros(sizes.ambient))
         self.register_buffer("held_log_background", torch.zeros(sizes.ambient if held else 0, n))
@@ -160,10 +165,20 @@ class Features(nn.Module):
             away = (self.log_background - self.held_log_background) / PROFILE_SD
             terms["background_profile"] = 0.5 * away.square().sum()
         if self.scaling_raw is not None:
-            alpha, beta = config.feature_scaling_prior_alpha, config.feature_scaling_prior_beta
-            y = self._factor(self.scaling_raw)
-            terms["scaling_prior"] = -_log_gamma(y, alpha, beta).sum()
+            terms["scaling_prior"] = self._scaling_prior(self._factor(self.scaling_raw))
         return terms
+
+    def _scaling_prior(self, y: Tensor) -> Tensor:
+        """Return -log Gamma(y; α, β), summed; what is not given is as the data have it."""
+        shape, config = self.scaling_shape, self.config
+        if config.feature_scaling_prior_alpha is not None:
+            shape = torch.full_like(shape, config.feature_scaling_prior_alpha)
+        rate = shape
+        if config.feature_scaling_prior_beta is not None:
+            rate = torch.full_like(shape, config.feature_scaling_prior_beta)
+        constant = shape * torch.log(rate) - torch.lgamma(shape)
+        log_prior = constant + (shape - 1) * torch.log(y) - rate * y
+        return -log_prior.sum()
 
     def _dispersion_kl(self) -> Tensor:
         """Return KL[q(log θ) ‖ prior], summed.
