@@ -7,9 +7,9 @@ import pytest
 from scipy import sparse, stats
 
 from celldyn.jobs import run
-from celldyn.vae.batch_factors import MOST_SHAPE, SEED_SHAPE, factor_shape
-from celldyn.vae.clusters import cluster_job, kmeans
-from celldyn.vae.dispersion import Moments, dispersion_job
+from celldyn.vae.batch_factors import MOST_SHAPE, SEED_SHAPE, factor_shape_job
+from celldyn.vae.clusters import cluster_job, kmeans_job
+from celldyn.vae.dispersion import GRID, dispersion_job, moments_job
 from celldyn.vae.inputs import Csr, Groups
 from celldyn.vae.moments import library_prior, mean_expression, moment_dispersion
 
@@ -91,7 +91,8 @@ def test_excess_over_power_is_one_over_theta_without_bias():
     theta = np.repeat([0.5, 2.0, 1e6], 400)
     mean = np.repeat(rng.gamma(2.0, 0.5, (60, 1, 1200)), 20, axis=1).reshape(1200, 1200)
     counts = sparse.csr_matrix(draw(rng, mean, theta))
-    moments = Moments.of(counts, np.ones(1200), np.repeat(np.arange(60), 20), 60)
+    job = moments_job(counts, np.ones(1200), np.repeat(np.arange(60), 20), 60)
+    moments = run(job, bar=False)
     for at in (slice(0, 400), slice(400, 800), slice(800, 1200)):
         phi = moments.excess[at].sum() / moments.power[at].sum()
         assert phi == pytest.approx(1 / theta[at][0], rel=0.04, abs=0.01)
@@ -101,9 +102,8 @@ def test_the_error_of_the_moments_is_what_they_say():
     rng = np.random.default_rng(4)
     phi, mean = 0.3, np.full((400, 3000), 1.2)
     counts = sparse.csr_matrix(draw(rng, mean, np.full(3000, 1 / phi)))
-    moments = Moments.of(counts, np.ones(400), np.zeros(400, np.int64), 1)
-    from celldyn.vae.dispersion import GRID
-
+    job = moments_job(counts, np.ones(400), np.zeros(400, np.int64), 1)
+    moments = run(job, bar=False)
     estimate = moments.excess / moments.power
     at = int(np.abs(GRID - phi).argmin())
     sd = np.sqrt(np.median(moments.noise[at])) / np.median(moments.power)
@@ -177,9 +177,9 @@ def test_kmeans_finds_what_lies_apart():
     rng = np.random.default_rng(8)
     truth = rng.integers(0, 5, 500)
     points = (10 * np.eye(5)[truth] + rng.normal(0, 0.3, (500, 5))).astype(np.float32)
-    codes = kmeans(points, 5, np.random.default_rng(0))
+    codes = run(kmeans_job(points, 5, np.random.default_rng(0)), bar=False)
     assert len({(a, b) for a, b in zip(codes, truth, strict=True)}) == 5
-    assert (kmeans(np.zeros((7, 2), np.float32), 3, rng) == 0).all()
+    assert (run(kmeans_job(np.zeros((7, 2), np.float32), 3, rng), bar=False) == 0).all()
 
 
 @pytest.mark.parametrize("n_cells", [1, 2, 5])
@@ -201,7 +201,8 @@ def test_how_far_genes_differ_between_batches_is_told_from_their_noise(shape):
     theta = np.full(300, 2.0)
     counts = draw(rng, profile[kind] * factor[batch], theta)
     clusters = run(cluster_job(Matrix(counts), groups_of(batch)), bar=False)
-    assert factor_shape(clusters, groups_of(batch), theta) == pytest.approx(shape, rel=0.25)
+    found = run(factor_shape_job(clusters, groups_of(batch), theta), bar=False)
+    assert found == pytest.approx(shape, rel=0.25)
 
 
 def test_batches_that_do_not_differ_have_no_factors():
@@ -210,4 +211,5 @@ def test_batches_that_do_not_differ_have_no_factors():
     for codes, expected in ((rng.integers(0, 3, 900), MOST_SHAPE), (np.zeros(900), SEED_SHAPE)):
         groups = groups_of(codes)
         clusters = run(cluster_job(Matrix(counts), groups), bar=False)
-        assert factor_shape(clusters, groups, np.full(300, 2.0)) >= min(expected, 400.0)
+        found = run(factor_shape_job(clusters, groups, np.full(300, 2.0)), bar=False)
+        assert found >= min(expected, 400.0)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from celldyn.jobs import Job, Pace, Progress
 from celldyn.vae.ambient_mixture import GRID, MOST_SHARE, Edge, Pairs, improve
-from celldyn.vae.clusters import Clusters, cluster_job, group_sums
+from celldyn.vae.clusters import Clusters, cluster_job, sums_job
 from celldyn.vae.dispersion import dispersion_job
 from celldyn.vae.inputs import CountMatrix, Groups, Ints
 
@@ -100,7 +100,7 @@ def estimate_ambient_job(
     if clusters is None:
         clusters = yield from cluster_job(counts, groups, seed=seed)
     codes = groups.codes[clusters.cells]
-    profile = _profiles(clusters, codes, len(groups))
+    profile = yield from _profiles_job(clusters, codes, len(groups))
     one = Groups.one(len(groups.codes))
     theta = (yield from dispersion_job(counts, totals, one, clusters=clusters))[0]
     runs: list[Floats] = []
@@ -109,8 +109,10 @@ def estimate_ambient_job(
     rng = np.random.default_rng([seed, 7])
     for k, factor in enumerate(_CLUSTERINGS):
         yield Progress("ambient RNA", k, len(_CLUSTERINGS))
-        own, n_own = clusters.again(factor, seed) if factor != 1 else _usual(clusters)
-        pairs = _pairs(clusters, own, n_own, codes, len(groups), theta)
+        own, n_own = clusters.codes, clusters.n_clusters
+        if factor != 1:
+            own, n_own = yield from clusters.again_job(factor, seed)
+        pairs = yield from _pairs_job(clusters, own, n_own, codes, len(groups), theta)
         if len(np.unique(pairs.gene)) < _FEWEST_GENES:
             continue
         edge, resampled = yield from _edge_job(pairs, rng, k)
@@ -125,42 +127,47 @@ def estimate_ambient_job(
     )
 
 
-def _usual(clusters: Clusters) -> tuple[Ints, int]:
-    return clusters.codes, clusters.n_clusters
-
-
-def _profiles(clusters: Clusters, codes: Ints, n: int) -> Floats:
+def _profiles_job(clusters: Clusters, codes: Ints, n: int) -> Job[Floats]:
     """Return each group's mean profile; where a group has few counts, with that of all in it."""
-    sums = group_sums(clusters.counts, codes, n)
+    sums = yield from sums_job(clusters.counts, codes, n)
     whole = sums.sum(axis=0) + 1e-3
     padded = sums + sums.shape[1] / 2 * whole / whole.sum()
     profile: Floats = padded / padded.sum(axis=1, keepdims=True)
     return profile
 
 
-def _pairs(clusters: Clusters, own: Ints, n_own: int, codes: Ints, n: int, theta: Floats) -> Pairs:
+def _pairs_job(
+    clusters: Clusters, own: Ints, n_own: int, codes: Ints, n: int, theta: Floats
+) -> Job[Pairs]:
     """Return the pairs of cluster and gene that could tell the background's share."""
-    sums = group_sums(clusters.counts, own * n + codes, n_own * n).reshape(n_own, n, -1)
     cells = np.bincount(own * n + codes, minlength=n_own * n).reshape(n_own, n).astype(np.float64)
-    mean = sums.sum(axis=0) / np.maximum(cells.sum(axis=0), 1)[:, None]
-    exposure = cells[:, :, None] * mean
-    together, expected = sums.sum(axis=1), exposure.sum(axis=1)
+    together = yield from sums_job(clusters.counts, own, n_own)
+    mean = yield from sums_job(clusters.counts, codes, n)
+    mean /= np.maximum(cells.sum(axis=0), 1)[:, None]
+    cluster, gene = _chosen(together, cells @ mean, cells.sum(axis=1)[:, None] * theta, n)
+    genes, at = np.unique(gene, return_inverse=True)
+    yield Progress("ambient RNA")
+    sums = yield from sums_job(clusters.counts[:, genes], own * n + codes, n_own * n)
+    counts = sums.reshape(n_own, n, -1)[cluster, :, at]
+    exposure = cells[cluster] * mean[:, gene].T
+    size = np.maximum(cells[cluster], 1e-3) * theta[gene][:, None]
+    return Pairs(counts, np.maximum(exposure, 1e-9), size, gene)
+
+
+def _chosen(together: Floats, expected: Floats, size: Floats, n_groups: int) -> tuple[Ints, Ints]:
+    """Return cluster and gene of pairs that could be off; all (n_clusters, n_features)."""
     ratio = together / np.maximum(expected, 1e-12)
-    size = cells.sum(axis=1)[:, None] * theta
     noise = np.sqrt(expected + expected**2 / np.maximum(size, 1e-12))
     # Only genes that some cluster expresses far above the mean can be off in others.
     marks = (ratio > _FOLD) & (together > expected + _SURE * noise)
     usable = marks.any(axis=0) & (expected >= _LEAST_EXPOSURE) & (ratio < 1)
     cluster, gene = np.nonzero(usable)
-    most = max(_VALUES // (n * len(GRID)), 200)
+    most = max(_VALUES // (n_groups * len(GRID)), 200)
     if len(gene) > most:
         told = expected[cluster, gene] / (1 + expected[cluster, gene] / size[cluster, gene])
         kept = np.sort(np.argsort(-told, kind="stable")[:most])
         cluster, gene = cluster[kept], gene[kept]
-    per_cell = np.maximum(cells[cluster], 1e-3) * theta[gene][:, None]
-    return Pairs(
-        sums[cluster, :, gene], np.maximum(exposure[cluster, :, gene], 1e-9), per_cell, gene
-    )
+    return cluster, gene
 
 
 def _edge_job(pairs: Pairs, rng: np.random.Generator, at: int) -> Job[tuple[Edge, Floats]]:

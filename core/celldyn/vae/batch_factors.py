@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from celldyn.vae.clusters import Clusters, group_sums
+from celldyn.jobs import Job
+from celldyn.vae.clusters import Clusters, sums_job
 from celldyn.vae.inputs import Groups
 
 Floats = NDArray[np.float64]
@@ -18,7 +19,9 @@ _FLOOR = 0.02
 """Added to a factor's noise variance, so that no few genes decide."""
 
 
-def factor_shape(clusters: Clusters, groups: Groups, theta: NDArray[np.floating]) -> float:
+def factor_shape_job(
+    clusters: Clusters, groups: Groups, theta: NDArray[np.floating]
+) -> Job[float]:
     """Return the shape α for which factors of genes in batches are as y ~ Gamma(α, α).
 
     Given what clusters a batch has cells of, gene g is expected to have m counts in it, and has x.
@@ -42,10 +45,9 @@ def factor_shape(clusters: Clusters, groups: Groups, theta: NDArray[np.floating]
     codes = groups.codes[clusters.cells]
     both = clusters.codes * n + codes
     size = np.bincount(both, clusters.size, k * n).reshape(k, n)
-    rate = group_sums(clusters.counts, clusters.codes, k) / np.maximum(
-        size.sum(axis=1), 1e-12
-    ).reshape(-1, 1)
-    found = group_sums(clusters.counts, codes, n)
+    rate = yield from sums_job(clusters.counts, clusters.codes, k)
+    rate /= np.maximum(size.sum(axis=1), 1e-12)[:, None]
+    found = yield from sums_job(clusters.counts, codes, n)
     expected = size.T @ rate
     # Batches may differ in depth: only what differs between genes is of interest.
     expected *= found.sum(axis=1, keepdims=True) / np.maximum(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from celldyn.jobs import Job, Progress, scaled
 from celldyn.vae.ambient import AmbientEstimate, estimate_ambient_job
-from celldyn.vae.batch_factors import factor_shape
+from celldyn.vae.batch_factors import factor_shape_job
 from celldyn.vae.clusters import Clusters, cluster_job
 from celldyn.vae.config import ModelConfig
 from celldyn.vae.dispersion import dispersion_job
@@ -131,7 +131,7 @@ def _scaling_job(
         one = Groups.one(inputs.n_obs)
         job = dispersion_job(modality.counts, modality.totals, one, clusters=clusters)
         theta = (yield from job)[0]
-        shapes.append(factor_shape(clusters, groups, theta))
+        shapes.append((yield from factor_shape_job(clusters, groups, theta)))
     if shapes:
         part.features.scaling_shape.fill_(min(shapes))
 

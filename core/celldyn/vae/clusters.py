@@ -63,11 +63,11 @@ class Clusters:
     codes: Ints
     n_clusters: int
 
-    def again(self, factor: float, seed: int) -> tuple[Ints, int]:
+    def again_job(self, factor: float, seed: int) -> Job[tuple[Ints, int]]:
         """Return (codes, number) of another clustering, with `factor` as many clusters."""
         wanted = max(min(round(factor * self.n_clusters), len(self.cells) // 20), 1)
-        codes = kmeans(self.scores, wanted, np.random.default_rng([seed, wanted]))
-        return codes, wanted
+        job = kmeans_job(self.scores, wanted, np.random.default_rng([seed, wanted]))
+        return (yield from job), wanted
 
 
 def cluster_job(
@@ -92,7 +92,8 @@ def cluster_job(
     if n_obs > most_cells:
         cells = np.sort(rng.choice(n_obs, most_cells, replace=False))
     matrix = yield from _read_job(counts, cells.astype(np.int64))
-    total = np.asarray(matrix.sum(axis=0), dtype=np.float64).ravel()
+    yield Progress("clusters", 0, 4)
+    total = np.bincount(matrix.indices, matrix.data, matrix.shape[1])
     common = total <= _DOMINATES * total.sum()
     if total[common].sum() < 0.2 * total.sum():  # a small panel: every gene is a large share
         common[:] = True
@@ -100,52 +101,61 @@ def cluster_job(
     size = np.maximum(size / max(size.mean(), 1e-12), 1e-3)
     n_clusters = min(max(len(cells) // CELLS_PER_CLUSTER, FEWEST), MOST, max(len(cells) // 20, 1))
     scores = yield from _scores_job(matrix, size, groups.codes[cells], rng)
-    yield Progress("clusters", 3, 4)
-    codes = kmeans(scores, n_clusters, rng)
+    codes = yield from kmeans_job(scores, n_clusters, rng)
     return Clusters(cells, matrix, size, scores, codes, n_clusters)
 
 
-def group_sums(matrix: sparse.csr_matrix, codes: Ints, n: int) -> Floats:
-    """Return (n, n_features) sums over the rows of each code."""
-    return weighted_sums(matrix, codes, np.ones(len(codes)), n)
-
-
-def weighted_sums(matrix: sparse.csr_matrix, codes: Ints, weights: Floats, n: int) -> Floats:
+def sums_job(
+    matrix: sparse.csr_matrix, codes: Ints, n: int, weights: Floats | None = None
+) -> Job[Floats]:
     """Return (n, n_features) sums over the rows of each code, each row times its weight."""
-    rows = np.arange(len(codes))
-    sums: Floats = (
-        sparse.csr_matrix((weights, (codes, rows)), (n, len(codes))) @ matrix
-    ).toarray()
+    sums: Floats = np.zeros((n, matrix.shape[1]))
+    for start in range(0, len(codes), _BLOCK):
+        yield Progress("clusters", start, len(codes))
+        block = slice(start, start + _BLOCK)
+        own = codes[block]
+        weight = np.ones(len(own)) if weights is None else weights[block]
+        chosen = sparse.csr_matrix((weight, (own, np.arange(len(own)))), (n, len(own)))
+        sums += (chosen @ matrix[block]).toarray()
     return sums
 
 
-def kmeans(points: Floats32, k: int, rng: np.random.Generator) -> Ints:
+def kmeans_job(points: Floats32, k: int, rng: np.random.Generator) -> Job[Ints]:
     """Return (n,) clusters by Lloyd's algorithm from k-means++ (Arthur & Vassilvitskii 2007)."""
     n = len(points)
     if k <= 1 or points.shape[1] == 0:
         return np.zeros(n, np.int64)
-    square = (points**2).sum(axis=1)
-    centres = points[[int(rng.integers(n))]]
-    nearest = np.full(n, np.inf)
-    for _ in range(k - 1):
-        distance = square - 2 * points @ centres[-1] + (centres[-1] ** 2).sum()
-        nearest = np.minimum(nearest, np.maximum(distance, 0))
-        if nearest.sum() <= 0:
-            break
-        chosen = rng.choice(n, p=nearest / nearest.sum())
-        centres = np.concatenate([centres, points[[chosen]]])
+    centres = yield from _seeds_job(points, k, rng)
     codes = np.zeros(n, np.int64)
-    for _ in range(_STEPS):
+    for step in range(_STEPS):
+        yield Progress("clusters", step, _STEPS)
         before = codes
         codes = np.argmin((centres**2).sum(axis=1) - 2 * points @ centres.T, axis=1)
         if np.array_equal(before, codes):
             break
         number = np.bincount(codes, minlength=len(centres))
-        sums = np.zeros_like(centres)
-        np.add.at(sums, codes, points)
+        sums = [np.bincount(codes, column, len(centres)) for column in points.T]
         filled = number > 0
-        centres[filled] = sums[filled] / number[filled, None]
+        centres[filled] = (np.stack(sums, axis=1)[filled] / number[filled, None]).astype(
+            np.float32
+        )
     return codes.astype(np.int64)
+
+
+def _seeds_job(points: Floats32, k: int, rng: np.random.Generator) -> Job[Floats32]:
+    """Return the (k, n_components) centres that k-means begins at; fewer if points coincide."""
+    square = (points**2).sum(axis=1)
+    centres = points[[int(rng.integers(len(points)))]]
+    nearest = np.full(len(points), np.inf)
+    for _ in range(k - 1):
+        yield Progress("clusters", 0, _STEPS)
+        distance = square - 2 * points @ centres[-1] + (centres[-1] ** 2).sum()
+        nearest = np.minimum(nearest, np.maximum(distance, 0))
+        if nearest.sum() <= 0:
+            break
+        chosen = rng.choice(len(points), p=nearest / nearest.sum())
+        centres = np.concatenate([centres, points[[chosen]]])
+    return centres
 
 
 def _read_job(counts: CountMatrix, cells: Ints) -> Job[sparse.csr_matrix]:
@@ -164,23 +174,43 @@ class _Standardised:
     Products with it are made in blocks of rows, so that it is never dense.
     """
 
-    def __init__(self, matrix: sparse.csr_matrix, size: Floats, codes: Ints) -> None:
+    def __init__(self, logs: sparse.csr_matrix, codes: Ints, n_groups: int) -> None:
+        self.logs, self.codes, self.n_groups = logs, codes, n_groups
+        self.n_used = 0
+        self.scale: Floats32 = np.zeros(logs.shape[1], np.float32)
+        self.mean: Floats32 = np.zeros((n_groups, logs.shape[1]), np.float32)
+        self.depth: Floats32 = np.zeros(len(codes), np.float32)
+
+    @classmethod
+    def of_job(cls, matrix: sparse.csr_matrix, size: Floats, codes: Ints) -> Job[_Standardised]:
+        """Make it of counts, size factors and groups."""
         n, n_groups = len(codes), int(codes.max(initial=0)) + 1
-        per_row = np.diff(matrix.indptr)
-        data = np.log1p(matrix.data / np.repeat(size, per_row).astype(np.float32))
-        self.logs = sparse.csr_matrix((data, matrix.indices, matrix.indptr), shape=matrix.shape)
-        seen = np.bincount(matrix.indices, minlength=matrix.shape[1])
+        data = np.empty(matrix.nnz, np.float32)
+        square = np.zeros(matrix.shape[1])
+        for start in range(0, n, _BLOCK):
+            yield Progress("clusters", 0, 4)
+            last = min(start + _BLOCK, n)
+            ends = matrix.indptr[start : last + 1]
+            own = slice(ends[0], ends[-1])
+            per_row = np.repeat(size[start:last], np.diff(ends)).astype(np.float32)
+            data[own] = np.log1p(matrix.data[own] / per_row)
+            square += np.bincount(matrix.indices[own], data[own] ** 2, matrix.shape[1])
+        logs = sparse.csr_matrix((data, matrix.indices, matrix.indptr), shape=matrix.shape)
+        made = cls(logs, codes, n_groups)
         number = np.maximum(np.bincount(codes, minlength=n_groups), 1)
-        mean = group_sums(self.logs, codes, n_groups) / number[:, None]
-        square = np.bincount(matrix.indices, data.astype(np.float64) ** 2, matrix.shape[1])
-        variance = square / n - (number / n) @ mean**2
+        mean = (yield from sums_job(logs, codes, n_groups)) / number[:, None]
+        made._scale(mean, square / n - (number / n) @ mean**2)
+        depth = np.log(size)
+        depth -= (np.bincount(codes, depth, n_groups) / number)[codes]
+        made.depth = (depth / max(np.linalg.norm(depth), 1e-12)).astype(np.float32)
+        return made
+
+    def _scale(self, mean: Floats, variance: Floats) -> None:
+        seen = np.bincount(self.logs.indices, minlength=len(variance))
         used = (seen >= _SEEN) & (variance > 1e-9)
         scale = np.where(used, 1 / np.sqrt(np.where(used, variance, 1.0)), 0.0)
         self.scale, self.mean = scale.astype(np.float32), mean.astype(np.float32)
-        depth = np.log(size)
-        depth -= (np.bincount(codes, depth, n_groups) / number)[codes]
-        self.depth = (depth / max(np.linalg.norm(depth), 1e-12)).astype(np.float32)
-        self.codes, self.n_groups, self.n_used = codes, n_groups, int(used.sum())
+        self.n_used = int(used.sum())
 
     def _blocks(self) -> Iterator[slice]:
         for start in range(0, len(self.codes), _BLOCK):
@@ -218,8 +248,7 @@ def _scores_job(
     matrix: sparse.csr_matrix, size: Floats, codes: Ints, rng: np.random.Generator
 ) -> Job[Floats32]:
     """Return principal components above the noise, by random projections (Halko et al. 2011)."""
-    yield Progress("clusters", 0, 4)
-    table = _Standardised(matrix, size, codes)
+    table = yield from _Standardised.of_job(matrix, size, codes)
     width = min(_COMPONENTS + _SPARE, table.n_used, len(codes) - 1)
     if width < 2:
         return np.zeros((len(codes), 0), np.float32)

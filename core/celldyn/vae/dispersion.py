@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from celldyn.jobs import Job, Progress
-from celldyn.vae.clusters import Clusters, cluster_job, weighted_sums
+from celldyn.vae.clusters import Clusters, cluster_job, sums_job
 from celldyn.vae.inputs import CountMatrix, Groups, Ints
 
 Floats = NDArray[np.float64]
@@ -28,7 +28,8 @@ GRID: Floats = np.geomspace(0.002, 30.0, 24)
 """φ from nearly Poisson to counts in very few cells."""
 _SPREADS = (0.05, 0.3, 0.8, 2.0)
 """Log-scale sd, between groups, of a gene's φ."""
-_ROUNDS = 200
+_ROUNDS, _MOST_GENES = 200, 5000
+"""Of the distribution of φ: steps, and genes that it is estimated from."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,27 +47,6 @@ class Moments:
     excess: Floats
     power: Floats
     noise: Floats
-
-    @classmethod
-    def of(cls, counts: sparse.csr_matrix, size: Floats, codes: Ints, n: int) -> Moments:
-        """Return the moments of cells whose means are alike within each of n codes."""
-        square = sparse.csr_matrix((counts.data**2, counts.indices, counts.indptr), counts.shape)
-        ones = np.ones(len(codes))
-        first = weighted_sums(counts, codes, ones, n)
-        second = weighted_sums(square, codes, ones, n)
-        sized = weighted_sums(counts, codes, size, n)
-        cells = np.bincount(codes, minlength=n).astype(np.float64)
-        s1, s2 = np.bincount(codes, size, n), np.bincount(codes, size**2, n)
-        rate = first / np.maximum(s1, 1e-12)[:, None]
-        residual = second - 2 * rate * sized + rate**2 * s2[:, None]
-        several = cells > 1
-        unbiased = np.where(several, cells / np.maximum(cells - 1, 1), 0.0)[:, None]
-        excess = (unbiased * residual - several[:, None] * first).sum(axis=0)
-        # The square of an estimated rate has its noise in it; products of different cells do not.
-        pairs = np.where(several, s2 / np.maximum(s1**2 - s2, 1e-12), 0.0)[:, None]
-        power = (pairs * (first**2 - second)).sum(axis=0)
-        mean = rate * (s2 / np.maximum(s1, 1e-12))[:, None]
-        return cls(excess, power, np.stack([cells @ _variance(mean, phi) for phi in GRID]))
 
     def __add__(self, other: Moments) -> Moments:
         """Return the moments of both sets of cells."""
@@ -86,6 +66,40 @@ class Moments:
         away = self.excess / power - GRID[:, None]
         density: Floats = np.where(known, -0.5 * (away**2 / variance + np.log(variance)), 0.0)
         return density
+
+
+def moments_job(counts: sparse.csr_matrix, size: Floats, codes: Ints, n: int) -> Job[Moments]:
+    """Return the moments of cells whose means are alike within each of n codes.
+
+    Parameters
+    ----------
+    counts
+        (n_cells, n_features).
+    size
+        (n_cells,) size factors.
+    codes
+        (n_cells,) from 0 to n - 1.
+    """
+    square = sparse.csr_matrix((counts.data**2, counts.indices, counts.indptr), counts.shape)
+    first = yield from sums_job(counts, codes, n)
+    second = yield from sums_job(square, codes, n)
+    sized = yield from sums_job(counts, codes, n, size)
+    cells = np.bincount(codes, minlength=n).astype(np.float64)
+    s1, s2 = np.bincount(codes, size, n), np.bincount(codes, size**2, n)
+    rate = first / np.maximum(s1, 1e-12)[:, None]
+    residual = second - 2 * rate * sized + rate**2 * s2[:, None]
+    several = cells > 1
+    unbiased = np.where(several, cells / np.maximum(cells - 1, 1), 0.0)[:, None]
+    excess = (unbiased * residual - several[:, None] * first).sum(axis=0)
+    # The square of an estimated rate has its noise in it; products of different cells do not.
+    pairs = np.where(several, s2 / np.maximum(s1**2 - s2, 1e-12), 0.0)[:, None]
+    power = (pairs * (first**2 - second)).sum(axis=0)
+    mean = rate * (s2 / np.maximum(s1, 1e-12))[:, None]
+    noise = np.empty((len(GRID), counts.shape[1]))
+    for j, phi in enumerate(GRID):
+        yield Progress("dispersions", j, len(GRID))
+        noise[j] = cells @ _variance(mean, phi)
+    return Moments(excess, power, noise)
 
 
 def _variance(mean: Floats, phi: float) -> Floats:
@@ -134,8 +148,9 @@ def dispersion_job(
     for d in range(len(groups)):
         yield Progress("dispersions", d, len(groups))
         own = np.flatnonzero(batch == d)
-        codes = clusters.codes[own]
-        found.append(Moments.of(clusters.counts[own], size[own], codes, clusters.n_clusters))
+        counts_of = clusters.counts[own] if len(groups) > 1 else clusters.counts
+        job = moments_job(counts_of, size[own], clusters.codes[own], clusters.n_clusters)
+        found.append((yield from job))
     yield Progress("dispersions", len(groups), len(groups))
     return np.exp(-_pooled(found))
 
@@ -163,6 +178,7 @@ def _pooled(found: Sequence[Moments]) -> Floats:
 def _distribution(evidence: Floats) -> Floats:
     """Return the (n_grid,) distribution of φ over genes that makes the evidence most likely."""
     weight = np.full(len(GRID), 1 / len(GRID))
+    evidence = evidence[:, :: -(-evidence.shape[1] // _MOST_GENES)]
     likelihood = np.exp(evidence - evidence.max(axis=0))
     for _ in range(_ROUNDS):
         weight = weight * (likelihood @ (1 / np.maximum(weight @ likelihood, 1e-300)))
