@@ -29,6 +29,7 @@ from celldyn.landscape import (
     Potential,
     boltzmann_transitions,
     committor,
+    convergence,
     flow,
     nearest_vote,
     prior_transition,
@@ -69,10 +70,19 @@ def tissue(n, seed=0):
     return graph, when, np.where(when < 0.5, "stem", np.where(branch, "B", "A"))
 
 
-def landscape():
+def states(when, branch, seed=0):
+    """Return states of cells, (n, 10): a thick curve that forks."""
+    rng = np.random.default_rng(seed)
+    away = np.maximum(when - 0.5, 0) * np.where(branch == "A", -1, 1)
+    curve = np.stack([4 * when - 2, 6 * away, np.cos(3 * when)], axis=1)
+    z = curve @ rng.normal(0, 0.6, (3, Z_DIM)) + rng.normal(0, 0.1, (len(when), Z_DIM))
+    return torch.tensor(z, dtype=torch.float32)
+
+
+def landscape(confinement=0.0):
     """Return a potential that moves cells by about their spread in a time of 1."""
     torch.manual_seed(0)
-    potential = Potential(Z_DIM)
+    potential = Potential(Z_DIM, confinement=confinement)
     with torch.no_grad():
         for layer in potential.layers:
             layer.weight.mul_(2.5)
@@ -147,17 +157,18 @@ def flow_part(potential, z0):
 
 def fates_part(n):
     """Time the way from the flow to fates at n cells."""
-    potential, z0 = landscape(), torch.randn(n, Z_DIM)
-    ends, first = cpu(lambda: flow(potential, z0, [0.0, 15.0], differentiable=False)[-1])
-    labels = np.where(z0[:, 0] > 0, "A", "B")
-    _, second = cpu(lambda: nearest_vote(ends, z0, labels, 15))
-    found, third = cpu(lambda: terminal_states(ends))
     graph, when, branch = tissue(n)
+    potential, z0 = landscape(confinement=0.5), states(when, branch)
+    ends, first = cpu(lambda: flow(potential, z0, [0.0, 15.0], differentiable=False)[-1])
+    _, second = cpu(lambda: nearest_vote(ends, z0, branch, 15))
+    _, away = cpu(lambda: nearest_vote(z0, z0, branch, 15))
+    found, third = cpu(lambda: terminal_states(ends))
     chain = boltzmann_transitions(graph, 5 * (1 - when))
     sets = {name: np.flatnonzero((branch == name) & (when > 0.95)) for name in "AB"}
     _, fourth = cpu(lambda: committor(chain, sets))
     print(
-        f"{n} cells: flow to t = 15 {first:.2f} s, vote of 15 {second:.2f} s, "
+        f"{n} cells: flow to t = 15 {first:.2f} s, vote of 15 {second:.2f} s (by the "
+        f"cells themselves {away:.2f} s), {100 * convergence(potential, ends).share:.0f} % rest, "
         f"{len(found.sizes)} terminal states {third:.3f} s, committor of 2 sets {fourth:.2f} s"
     )
 

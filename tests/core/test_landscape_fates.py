@@ -111,6 +111,15 @@ def test_a_group_smaller_than_its_share_is_no_state():
     assert found.member[-1] == -1
 
 
+def test_a_cloud_of_ends_that_do_not_rest_is_one_state_in_bounded_memory(rng, monkeypatch):
+    monkeypatch.setattr("celldyn.landscape.fates._MOST_PAIRS", 10_000)
+    ends = np.concatenate([rng.normal(size=(3000, 4)), rng.normal(30, 1, size=(1000, 4))])
+    found = terminal_states(ends, radius=3.0)
+    assert (found.sizes > [2980, 980]).all()
+    assert len(found.sizes) == 2
+    np.testing.assert_allclose(found.centres[1], 30.0, atol=0.2)
+
+
 def test_ends_in_one_point_are_one_state():
     assert terminal_states(np.ones((10, 3))).sizes.tolist() == [10]
 

@@ -15,8 +15,8 @@ from celldyn.landscape.prior import check_transition
 
 _DIRECT = 5_000
 """Up to so many cells the system is factorised; above, its factors would fill memory."""
-_TOLERANCE = 1e-9
-_ROUNDS = 20_000
+_TOLERANCE = 1e-10
+_ROUNDS = 3_000
 
 
 def committor(transition: Matrix, sets: Mapping[str, ArrayLike]) -> tuple[tuple[str, ...], Floats]:
@@ -103,15 +103,20 @@ def _solved(within: Csr, to_sets: Floats) -> Floats:
     system = sparse.csc_array(sparse.eye_array(n, format="csc") - within)
     if n <= _DIRECT:
         return np.asarray(splu(system).solve(to_sets))
-    return np.stack([_iterated(system, column) for column in to_sets.T], axis=1)
+    by_row = system.tocsr()
+    return np.stack([_iterated(by_row, column) for column in to_sets.T], axis=1)
 
 
 def _iterated(system: Any, right: Floats) -> Floats:  # noqa: ANN401
+    """Solve for one column round by round; with rough factors where that comes to nothing."""
     from scipy.sparse.linalg import LinearOperator, bicgstab, spilu
 
-    factors = spilu(system, drop_tol=1e-3, fill_factor=4)
-    rough = LinearOperator(system.shape, factors.solve)
-    found, left = bicgstab(system, right, rtol=_TOLERANCE, atol=0.0, maxiter=_ROUNDS, M=rough)
+    how: dict[str, Any] = {"rtol": _TOLERANCE, "atol": 0.0, "maxiter": _ROUNDS}
+    found, left = bicgstab(system, right, **how)
+    if left:
+        factors = spilu(system.tocsc(), drop_tol=1e-3, fill_factor=4)
+        rough = LinearOperator(system.shape, factors.solve)
+        found, left = bicgstab(system, right, x0=found, M=rough, **how)
     if left:
         raise CelldynError(
             "the chances of fates could not be solved for",

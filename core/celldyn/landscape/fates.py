@@ -18,9 +18,12 @@ from celldyn.landscape.flow_inputs import as_states
 from celldyn.landscape.graph import Floats, Ints
 from celldyn.landscape.phylogeny import label_codes
 from celldyn.landscape.potential import Landscape
+from celldyn.landscape.stepping import mixed
 
 _BLOCK = 8192
 """States that a potential is asked for at once."""
+_MOST_PAIRS = 5_000_000
+"""Near boxes that are looked at: some 80 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,21 +179,21 @@ class TerminalStates:
 
 
 def terminal_states(
-    z_end: ArrayLike, *, radius: float | None = None, min_share: float = 0.01
+    z_end: ArrayLike, *, radius: float = 0.25, min_share: float = 0.01
 ) -> TerminalStates:
     """Return the states that paths end in: groups of ends no two of which are far apart.
 
-    Ends are put in the boxes of a grid; boxes with ends nearer to each other than the radius, by
-    their means, are of one state. So a hundred thousand ends in a handful of minima cost no more
-    than a handful.
+    Ends are put in the boxes of a grid of half the radius; boxes whose means are nearer to each
+    other than the radius are of one state. So a hundred thousand ends in a handful of minima cost
+    little more than a handful. Where more than five million pairs of boxes are near, as with ends
+    that have not come to rest, boxes are made larger.
 
     Parameters
     ----------
     z_end
         (n, d) where paths end, after they have come to rest (see `convergence`).
     radius
-        How near ends of one state are, in units of z; by default a twentieth of the root mean
-        square distance of ends from their mean.
+        How near ends of one state are, in units of z, whose coordinates spread by about 1.
     min_share
         Share of all paths below which a group is no state.
 
@@ -201,34 +204,44 @@ def terminal_states(
     ConfigError
         If the radius is not above 0, or the share not in [0, 1].
     """
-    from scipy import sparse
-    from scipy.spatial import cKDTree
-
     ends = _rows(z_end, "ends of paths", None)
-    if radius is None:
-        spread = math.sqrt(float(((ends - ends.mean(axis=0)) ** 2).sum(axis=1).mean()))
-        radius = spread / 20 or 1.0
     if not 0 < radius < math.inf:
         raise ConfigError(f"radius is {radius}", "give a distance above 0")
     if not 0 <= min_share <= 1:
         raise ConfigError(f"min_share is {min_share}", "give a share, 0 to 1")
-    side = radius / (2 * math.sqrt(ends.shape[1]))
-    _, box, in_box = np.unique(
-        np.floor(ends / side), axis=0, return_inverse=True, return_counts=True
-    )
-    middle = _means(ends, box.ravel(), in_box)
-    near = cKDTree(middle).sparse_distance_matrix(
-        cKDTree(middle), radius, output_type="coo_matrix"
-    )
-    linked = sparse.coo_array((np.ones(near.nnz), (near.row, near.col)), shape=near.shape)
-    _, group = sparse.csgraph.connected_components(linked, directed=False)
-    member = group[box.ravel()].astype(np.int64)
+    member = _linked(ends, radius)
     sizes = np.bincount(member)
     kept = np.flatnonzero(sizes >= max(min_share * len(ends), 1))
     kept = kept[np.argsort(-sizes[kept], kind="stable")]
     number = np.full(len(sizes), -1)
     number[kept] = np.arange(len(kept))
     return TerminalStates(_means(ends, member, sizes)[kept], number[member], sizes[kept])
+
+
+def _linked(ends: Floats, radius: float) -> Ints:
+    """Return the number of the group of every end, (n,)."""
+    from scipy import sparse
+    from scipy.spatial import cKDTree
+
+    side = radius / 2
+    while True:
+        _, box, in_box = np.unique(_boxes(ends / side), return_inverse=True, return_counts=True)
+        tree = cKDTree(_means(ends, box, in_box))
+        if tree.count_neighbors(tree, radius) <= _MOST_PAIRS:
+            break
+        side *= 2
+    pairs = tree.query_pairs(radius, output_type="ndarray")
+    linked = sparse.coo_array((np.ones(len(pairs)), tuple(pairs.T)), shape=(tree.n, tree.n))
+    _, group = sparse.csgraph.connected_components(linked, directed=False)
+    return np.asarray(group[box].astype(np.int64))
+
+
+def _boxes(scaled: Floats) -> NDArray[np.uint64]:
+    """Return 64 bits for the unit box of every row, (n,); those of two boxes differ."""
+    keys = np.zeros(len(scaled), dtype=np.uint64)
+    for column in scaled.T:
+        keys = mixed(keys ^ np.floor(column).astype(np.int64).view(np.uint64))
+    return keys
 
 
 def _means(rows: Floats, group: Ints, sizes: Ints) -> Floats:

@@ -68,7 +68,7 @@ def flow(
         Of the noise, needed where σ > 0: the same seed gives the same paths of the same cells.
     substeps
         Steps from one time to the next; by default as many as curvature asks for: one, where the
-        largest eigenvalue of ∇∇V times the step is below 0.5 (rk4).
+        largest eigenvalue of ∇∇V times the step is below 1 (rk4).
     rtol, atol
         Tolerances of dopri5.
     adjoint

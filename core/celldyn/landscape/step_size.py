@@ -12,14 +12,14 @@ from celldyn.errors import ConfigError
 from celldyn.landscape.schemes import FINEST, Scheme
 
 STABLE = 2.0
-_LOOKED_AT = 2048
+_LOOKED_AT = 512
 """States at which curvature is looked up, spread over all."""
 _MOST = 100_000
 """Steps between two times beyond which something is wrong with the potential."""
 
 
 def curvature(potential: Any, z: Tensor) -> float:  # noqa: ANN401
-    """Return the largest eigenvalue of ∇∇V at some 2,000 of the states (n, d), 0 at least.
+    """Return the largest eigenvalue of ∇∇V at some 500 of the states (n, d), 0 at least.
 
     0, too, for a potential that does not know its curvature.
     """
