@@ -245,6 +245,7 @@ def test_the_log_evidence_is_the_integral():
     adata = tissue(12, 8)
     Model.setup_anndata(adata, batch_key="batch", size_factor_key="size")
     model = Model(adata, n_hidden=8, n_latent=1)
+    model.train(max_epochs=60, batch_size=12, train_size=1.0)
     module = model.module
     batch = next(Cells.all(module, model._inputs).batches())
     grid = torch.linspace(-8, 8, 801)
