@@ -14,9 +14,11 @@ from celldyn.errors import ConfigError, DataError
 from celldyn.landscape import (
     boltzmann_transitions,
     committor,
+    committor_job,
     convergence,
     flow,
     nearest_vote,
+    nearest_vote_job,
     sample_walks,
     terminal_states,
 )
@@ -195,3 +197,21 @@ def test_a_trap_outside_all_sets_takes_its_part():
 def test_sets_that_are_none_are_refused(sets, says):
     with pytest.raises(DataError, match=says):
         committor(chain(5, 0.5), sets)
+
+
+def test_jobs_of_fates_say_that_they_live_and_give_the_same(rng):
+    cells, labels = rng.normal(size=(3000, 3)), rng.choice(["A", "B"], 3000)
+    job = nearest_vote_job(cells, cells, labels, 5)
+    seen = []
+    while True:
+        try:
+            seen.append(next(job).done)
+        except StopIteration as end:
+            vote = end.value
+            break
+    assert seen == sorted(seen)
+    assert len(seen) > 5
+    whole = nearest_vote(cells, cells, labels, 5, threads=2)
+    np.testing.assert_array_equal(vote.probabilities, whole.probabilities)
+    steps = list(committor_job(chain(9, 0.5), {"low": [0]}))
+    assert steps[0].message == "checking chances"

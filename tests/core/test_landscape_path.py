@@ -23,8 +23,8 @@ def test_between_two_wells_it_goes_over_the_saddle(bend):
     down = flow(
         DoubleWell(bend=bend),
         torch.tensor([[0.01, bend], [-0.01, bend]], dtype=torch.float64),
-        torch.cat([torch.linspace(0, 6, 1200), torch.linspace(6.1, 60, 300)]),
-        substeps=1,
+        torch.cat([torch.linspace(0, 6, 1200), torch.linspace(6.05, 60, 100)]),
+        method="dopri5",
     )
     track = torch.cat([down[:, 0], down[:, 1]]).numpy()
     nearest = np.linalg.norm(found.points[:, None] - track[None], axis=2).min(axis=1)

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from celldyn.landscape.absorption import committor
+    from celldyn.landscape.absorption import committor, committor_job
     from celldyn.landscape.config import LSDConfig
     from celldyn.landscape.fates import (
         Convergence,
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Vote,
         convergence,
         nearest_vote,
+        nearest_vote_job,
         terminal_states,
     )
     from celldyn.landscape.flowing import flow, flow_job
@@ -38,6 +39,7 @@ _HOME = {
     "boltzmann_transitions": "transitions",
     "check_transition": "prior",
     "committor": "absorption",
+    "committor_job": "absorption",
     "convergence": "fates",
     "flow": "flowing",
     "flow_job": "flowing",
@@ -45,6 +47,7 @@ _HOME = {
     "least_action_path": "path",
     "least_action_path_job": "path",
     "nearest_vote": "fates",
+    "nearest_vote_job": "fates",
     "phylogeny_mask": "phylogeny",
     "prior_transition": "prior",
     "sample_walks": "walks",
@@ -63,6 +66,7 @@ __all__ = [
     "boltzmann_transitions",
     "check_transition",
     "committor",
+    "committor_job",
     "convergence",
     "flow",
     "flow_job",
@@ -70,6 +74,7 @@ __all__ = [
     "least_action_path",
     "least_action_path_job",
     "nearest_vote",
+    "nearest_vote_job",
     "phylogeny_mask",
     "prior_transition",
     "sample_walks",

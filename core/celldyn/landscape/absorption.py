@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from celldyn.errors import CelldynError, DataError
+from celldyn.jobs import Job, Progress, run
+from celldyn.landscape.aside import aside_job
 from celldyn.landscape.graph import Csr, Floats, Ints, Matrix
 from celldyn.landscape.prior import check_transition
 
@@ -43,16 +46,25 @@ def committor(transition: Matrix, sets: Mapping[str, ArrayLike]) -> tuple[tuple[
         If the matrix is none of chances, or sets are empty, overlap, or name cells that are not
         there.
     """
+    return run(committor_job(transition, sets), bar=False)
+
+
+def committor_job(
+    transition: Matrix, sets: Mapping[str, ArrayLike]
+) -> Job[tuple[tuple[str, ...], Floats]]:
+    """Return chances of absorption as a job; see `committor`."""
+    yield Progress("chances of fates", 0, 1, "checking chances")
     chances, _ = check_transition(transition)
     names, member = _members(sets, chances.shape[0])
-    free = np.flatnonzero((member < 0) & _reaches(chances, member >= 0))
-    q = np.full((chances.shape[0], len(names)), np.nan)
     inside = member >= 0
+    free = np.flatnonzero(~inside & _reaches(chances, inside))
+    q = np.full((chances.shape[0], len(names)), np.nan)
     q[inside] = np.eye(len(names))[member[inside]]
     if free.size:
         rows = chances[free]
-        to_sets = rows[:, inside] @ q[inside]
-        q[free] = _solved(sparse.csr_array(rows[:, free]), np.asarray(to_sets))
+        to_sets = np.asarray(rows[:, inside] @ q[inside])
+        solve = partial(_solved, sparse.csr_array(rows[:, free]), to_sets)
+        q[free] = yield from aside_job(solve, Progress("chances of fates", 0, 1, "solving"))
     return names, np.clip(q, 0.0, 1.0)
 
 

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from celldyn.errors import ConfigError, DataError
+from celldyn.jobs import Job, Progress, run
 from celldyn.landscape.flow_inputs import as_states
 from celldyn.landscape.graph import Floats, Ints
 from celldyn.landscape.phylogeny import label_codes
@@ -22,6 +23,8 @@ from celldyn.landscape.stepping import mixed
 
 _BLOCK = 8192
 """States that a potential is asked for at once."""
+_ASKED = 256
+"""Ends whose neighbours are looked up at once: some 50 ms."""
 _MOST_PAIRS = 5_000_000
 """Near boxes that are looked at: some 80 MB."""
 
@@ -86,6 +89,13 @@ def nearest_vote(
     ConfigError
         If k is not between 1 and the number of voting cells.
     """
+    return run(nearest_vote_job(z_end, z_cells, labels, k, threads=threads), bar=False)
+
+
+def nearest_vote_job(
+    z_end: ArrayLike, z_cells: ArrayLike, labels: ArrayLike, k: int = 15, *, threads: int = 1
+) -> Job[Vote]:
+    """Return the fates that near cells vote for as a job; see `nearest_vote`."""
     from scipy.spatial import cKDTree
 
     cells = _rows(z_cells, "states of cells", None)
@@ -93,12 +103,17 @@ def nearest_vote(
     names, codes = label_codes(labels, len(cells))
     if not 1 <= k <= len(cells):
         raise ConfigError(f"k is {k}", f"give 1 to {len(cells)}, the number of cells that vote")
-    found: Any = cKDTree(cells).query(ends, k=np.arange(1, k + 1), workers=threads)
-    distance, nearest = found
+    tree = cKDTree(cells)
+    nearest, distance = np.empty((len(ends), k), dtype=np.int64), np.empty(len(ends))
+    for first in range(0, len(ends), _ASKED):
+        yield Progress("votes on fates", first, len(ends))
+        rows = slice(first, first + _ASKED)
+        found: Any = tree.query(ends[rows], k=np.arange(1, k + 1), workers=threads)
+        distance[rows], nearest[rows] = found[0][:, 0], found[1]
     at = np.arange(len(ends))[:, None] * len(names) + codes[nearest]
     votes = np.bincount(at.ravel(), minlength=len(ends) * len(names))
     probabilities = votes.reshape(len(ends), len(names)) / k
-    return Vote(tuple(names), probabilities, nearest.astype(np.int64), distance[:, 0])
+    return Vote(tuple(names), probabilities, nearest, distance)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ Shapes: n cells, d dimensions of the cell state.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import pairwise
 from typing import Any, cast
 
@@ -15,7 +14,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from celldyn.errors import ConfigError
-from celldyn.jobs import MAX_SILENCE_S, Job, Progress, run
+from celldyn.jobs import Job, Progress, run
+from celldyn.landscape.aside import aside_job
 from celldyn.landscape.flow_inputs import (
     Method,
     as_states,
@@ -177,14 +177,7 @@ def _adapted_job(
         with torch.no_grad():
             return _adapted(potential, z, times, rtol, atol, adjoint=False)
 
-    pool = ThreadPoolExecutor(1, thread_name_prefix="celldyn-flow")
-    try:
-        future = pool.submit(work)
-        while not wait([future], timeout=MAX_SILENCE_S / 2).done:
-            yield Progress("flow", done, 1.0)
-        return future.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    return (yield from aside_job(work, Progress("flow", done, 1.0)))
 
 
 def _adapted(

@@ -182,7 +182,7 @@ def _in_double(potential: Landscape) -> Gradient:
     if isinstance(potential, torch.nn.Module):
         import copy
 
-        potential = copy.deepcopy(potential).double().cpu()
+        potential = copy.deepcopy(potential).cpu().double()
         potential.requires_grad_(requires_grad=False)
     elif like.dtype != torch.float64:
         raise ConfigError("paths are found in double precision", "give a potential of float64")

@@ -89,6 +89,13 @@ CURVES: dict[str, Curves] = {
 """Activations of a potential, by name."""
 
 
+def _largest_eigenvalue(matrices: Tensor) -> Tensor:
+    """Return the largest eigenvalue of symmetric matrices, (n, d, d) to (n,)."""
+    # Apple's devices have no eigenvalues.
+    at = matrices.cpu() if matrices.device.type == "mps" else matrices
+    return cast("Tensor", torch.linalg.eigvalsh(at)[..., -1].to(matrices.device))
+
+
 class Potential(nn.Module):
     """V(z) = sig(γ) f(w_K f(... f(W_1 z + b_1) ...) + b_K) + c/2 |z|².
 
@@ -206,9 +213,7 @@ class Potential(nn.Module):
         """
         widest = max(layer.in_features for layer in self._linear)
         block = max(1, _HESSIAN_VALUES // (widest * z.shape[-1]))
-        parts = [
-            torch.linalg.eigvalsh(self.hessian(part))[..., -1] for part in torch.split(z, block)
-        ]
+        parts = [_largest_eigenvalue(self.hessian(part)) for part in torch.split(z, block)]
         return torch.cat(parts) if parts else z.new_zeros(0)
 
     def _pre_activations(self, z: Tensor) -> list[Tensor]:
