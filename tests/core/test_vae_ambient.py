@@ -177,3 +177,22 @@ def test_of_two_cells_with_one_total_the_one_with_more_background_is_smaller():
     weight = float(torch.exp(part.library_weight_mean.detach() + np.exp(-4.0) / 2))
     step = weight * (np.log1p(-share[1]) - np.log1p(-share[0]))
     assert per_batch[1][0] - per_batch[0][0] == pytest.approx(step, rel=1e-3)
+
+
+def test_what_follows_batches_has_their_spread_and_what_does_not_is_told():
+    rng = np.random.default_rng(3)
+    counts, batch = spilled([0.1, 0.1], n_cells=900, n_genes=200)
+    counts = rng.poisson(counts * rng.gamma(8.0, 1 / 8.0, (2, 200))[batch])
+    groups, names = groups_of(batch), tuple(f"gene_{g}" for g in range(200))
+    totals = counts.sum(axis=1).astype(np.float64)
+    rna = Modality("rna", names, Matrix(counts), np.ones(900, bool), totals)
+
+    def built(**keys):
+        inputs = VAEInputs((rna,), (groups,), groups, groups, batch=groups, **keys)
+        return run(build_job(inputs, ModelConfig()), bar=False)
+
+    bare, scaled = built(), built(scaling=(groups,))
+    assert any("name it in feature_scaling_covariate_keys" in note for note in bare.notes)
+    assert bare.module.part(0).features.scaling_shape == 200.0
+    assert not any("feature_scaling_covariate_keys" in note for note in scaled.notes)
+    assert float(scaled.module.part(0).features.scaling_shape) == pytest.approx(8.0, rel=0.4)

@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse, stats
 
 from celldyn.jobs import run
-from celldyn.vae.batch_factors import MOST_SHAPE, SEED_SHAPE, factor_shape_job
+from celldyn.vae.batch_factors import MOST_SHAPE, SEED_SHAPE, apart, factor_shape_job
 from celldyn.vae.clusters import cluster_job, kmeans_job
 from celldyn.vae.dispersion import GRID, dispersion_job, moments_job
 from celldyn.vae.inputs import Csr, Groups
@@ -213,3 +213,8 @@ def test_batches_that_do_not_differ_have_no_factors():
         clusters = run(cluster_job(Matrix(counts), groups), bar=False)
         found = run(factor_shape_job(clusters, groups, np.full(300, 2.0)), bar=False)
         assert found >= min(expected, 400.0)
+
+
+def test_batches_that_will_not_mix_are_told():
+    assert apart("lane", 200.0) == []
+    assert "differ by about 32 % between groups of 'lane'" in apart("lane", 10.0)[0]

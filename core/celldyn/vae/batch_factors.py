@@ -13,6 +13,8 @@ Floats = NDArray[np.float64]
 
 LEAST_SHAPE, MOST_SHAPE = 4.0, 1000.0
 """Factors that differ by a half between batches, and by 3 %."""
+APART = 50.0
+"""Batches whose genes differ by more than 14 % do not mix unless something follows them."""
 _LEAST_EXPECTED = 30.0
 """Counts of a gene in a batch from which on its factor is told from noise."""
 _FLOOR = 0.02
@@ -69,3 +71,14 @@ def factor_shape_job(
 
 SEED_SHAPE = 200.0
 """Of the seed: factors of genes differ by 7 %."""
+
+
+def apart(key: str, shape: float) -> list[str]:
+    """Return a note where a key's groups differ so much that they will not mix."""
+    if shape >= APART:
+        return []
+    return [
+        f"Genes differ by about {100 / np.sqrt(shape):.0f} % between groups of {key!r}, and "
+        "nothing that is learned follows it; name it in feature_scaling_covariate_keys, so that "
+        "they mix."
+    ]

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from celldyn.jobs import Job, Progress, scaled
 from celldyn.vae.ambient import AmbientEstimate, estimate_ambient_job
-from celldyn.vae.batch_factors import factor_shape_job
-from celldyn.vae.clusters import Clusters, cluster_job
+from celldyn.vae.batch_factors import apart, factor_shape_job
 from celldyn.vae.config import ModelConfig
 from celldyn.vae.dispersion import dispersion_job
 from celldyn.vae.inputs import Groups, Modality, VAEInputs
 from celldyn.vae.modality import MOST_BACKGROUND, ModalityPart
 from celldyn.vae.module import VAEModule
 from celldyn.vae.moments import library_prior, mean_expression
+from celldyn.vae.shelf import Shelf
 from celldyn.vae.spec import ModuleSpec
 
 Floats = NDArray[np.float64]
@@ -84,10 +84,10 @@ def build_job(inputs: VAEInputs, config: ModelConfig, *, seed: int = 0) -> Job[B
     notes: list[str] = []
     for m, modality in enumerate(inputs.modalities):
         job = _start_job(module.part(m), modality, inputs, noise, seed)
-        estimates = yield from scaled(job, m, len(inputs.modalities))
+        estimates, told = yield from scaled(job, m, len(inputs.modalities))
         if estimates:
             found[modality.name] = estimates
-            notes += [note for one in estimates for note in one.notes]
+        notes += [*(note for one in estimates for note in one.notes), *told]
     module.eval()
     return Built(module, found, tuple(dict.fromkeys(notes)))
 
@@ -98,9 +98,9 @@ def _start_job(
     inputs: VAEInputs,
     noise: np.random.Generator,
     seed: int,
-) -> Job[tuple[AmbientEstimate, ...]]:
+) -> Job[tuple[tuple[AmbientEstimate, ...], list[str]]]:
     """Set the initial values of one modality."""
-    config, shelf = part.config, _Shelf(modality, seed)
+    config, shelf = part.config, Shelf(modality, seed)
     _start_library(part, modality, inputs)
     yield Progress("mean expression", 0, 3)
     means = mean_expression(
@@ -116,39 +116,35 @@ def _start_job(
         _start_background(part, inputs, means, unit, estimates, noise)
     _start_decoder(part, inputs, means * unit, unit)
     yield from scaled(_dispersion_job(part, modality, inputs, noise, shelf), 2, 3)
+    notes: list[str] = []
     if part.features.scaling_raw is not None and config.feature_scaling_prior_alpha is None:
-        yield from scaled(_scaling_job(part, modality, inputs, shelf), 3, 3)
-    return estimates
+        notes = yield from scaled(_scaling_job(part, modality, inputs, shelf), 3, 3)
+    return estimates, notes
 
 
 def _scaling_job(
-    part: ModalityPart, modality: Modality, inputs: VAEInputs, shelf: _Shelf
-) -> Job[None]:
-    """Set how far the prior lets genes differ between groups: as the loosest key has it."""
-    shapes = []
-    for groups in inputs.scaling:
+    part: ModalityPart, modality: Modality, inputs: VAEInputs, shelf: Shelf
+) -> Job[list[str]]:
+    """Set how far the prior lets genes differ between groups: as the loosest key has it.
+
+    Returns
+    -------
+    A note where they differ between batches that nothing in the model follows.
+    """
+    followed = {groups.key for groups in (*inputs.scaling, *inputs.conditioning)}
+    batch = [] if inputs.batch is None or part.config.use_batch_in_decoder else [inputs.batch]
+    watched = [groups for groups in batch if groups.key not in followed]
+    shapes: dict[str, float] = {}
+    for groups in (*inputs.scaling, *watched):
         clusters = yield from shelf.clusters_job(groups)
         one = Groups.one(inputs.n_obs)
         job = dispersion_job(modality.counts, modality.totals, one, clusters=clusters)
         theta = (yield from job)[0]
-        shapes.append((yield from factor_shape_job(clusters, groups, theta)))
-    if shapes:
-        part.features.scaling_shape.fill_(min(shapes))
-
-
-class _Shelf:
-    """Coarse clusters of a modality's cells, made once for each key they are needed for."""
-
-    def __init__(self, modality: Modality, seed: int) -> None:
-        self._modality, self.seed = modality, seed
-        self._made: dict[str, Clusters] = {}
-
-    def clusters_job(self, groups: Groups) -> Job[Clusters]:
-        """Return the clusters of cells, differences between these groups taken out."""
-        if groups.key not in self._made:
-            job = cluster_job(self._modality.counts, groups, seed=self.seed)
-            self._made[groups.key] = yield from job
-        return self._made[groups.key]
+        shapes[groups.key] = yield from factor_shape_job(clusters, groups, theta)
+    if inputs.scaling:
+        loosest = min(shapes[groups.key] for groups in inputs.scaling)
+        part.features.scaling_shape.fill_(loosest)
+    return [note for groups in watched for note in apart(groups.key, shapes[groups.key])]
 
 
 def _start_library(part: ModalityPart, modality: Modality, inputs: VAEInputs) -> None:
@@ -175,7 +171,7 @@ def _start_library(part: ModalityPart, modality: Modality, inputs: VAEInputs) ->
 
 
 def _ambient_job(
-    modality: Modality, keys: tuple[Groups, ...], shelf: _Shelf
+    modality: Modality, keys: tuple[Groups, ...], shelf: Shelf
 ) -> Job[tuple[AmbientEstimate, ...]]:
     estimates, n = [], 2 * len(keys)
     for k, groups in enumerate(keys):
@@ -274,7 +270,7 @@ def _dispersion_job(
     modality: Modality,
     inputs: VAEInputs,
     noise: np.random.Generator,
-    shelf: _Shelf,
+    shelf: Shelf,
 ) -> Job[None]:
     """Set λ to its prior mean, and log θ to the prior's equilibrium or to moments of the data."""
     features, config = part.features, part.config
