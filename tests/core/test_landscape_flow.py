@@ -258,6 +258,10 @@ def test_the_same_seed_gives_the_same_paths_and_another_gives_others():
     assert torch.equal(one[0], z)
 
 
+def test_noise_needs_no_word_about_gradients():
+    assert not flow(steep(), states(), GRID, sigma=0.3, seed=5).requires_grad
+
+
 def test_blocks_of_cells_have_noise_of_their_own(monkeypatch):
     monkeypatch.setattr("celldyn.landscape.flowing.BLOCK", 500)
     z = torch.zeros(1000, 1, dtype=torch.float64)
@@ -287,6 +291,9 @@ def test_what_cannot_be_integrated_is_refused(options, says):
         (torch.zeros(5, 3), GRID, "states are of shape .5, 3.; give one row of 4 numbers"),
         (torch.zeros(4), GRID, "states are of shape .4,."),
         (torch.full((5, 4), math.nan), GRID, "states are not finite"),
+        ("here", GRID, "states are not numbers"),
+        (None, GRID, "states are not numbers"),
+        (torch.zeros(5, 4), ["now"], "times are not numbers"),
         (torch.zeros(5, 4), [0.0, 0.0], "times do not increase"),
         (torch.zeros(5, 4), [1.0, 0.0], "times do not increase"),
         (torch.zeros(5, 4), [], "times do not increase"),

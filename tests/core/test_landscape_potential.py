@@ -154,7 +154,9 @@ def test_curvatures_are_computed_block_by_block(monkeypatch):
     ("arguments", "says"),
     [
         ((0,), "a potential of 0 dimensions"),
-        ((3, ()), "hidden layers \\[\\]"),
+        ((3, ()), r"hidden layers \(\)"),
+        ((3, 32), "hidden layers 32; give"),
+        ((2.5,), "a potential of 2.5 dimensions"),
         ((3, (8, 0)), "layers of 1 or more units"),
         ((3, (8,), "tanh"), "activation 'tanh' is not known; use logcosh, relu"),
     ],

@@ -70,6 +70,14 @@ def test_dense_graphs_and_columns_of_a_table_are_accepted(time):
     assert (graph != before).nnz == 0
 
 
+@pytest.mark.parametrize("form", ["coo", "csc", "csr", "lil", "dok"])
+@pytest.mark.parametrize("dtype", [bool, np.int32, np.float32])
+def test_graphs_of_every_kind_are_accepted(time, form, dtype):
+    graph = (ring(N) > 0).astype(dtype).asformat(form)
+    found = prior_transition(graph, time)
+    np.testing.assert_allclose(found.toarray(), dense_prior(ring(N), time, 50.0), atol=1e-14)
+
+
 def test_a_graph_in_parts_is_accepted_and_no_walk_crosses():
     apart = sparse.block_diag([ring(10), ring(12)], format="csr")
     found = prior_transition(apart, np.linspace(0, 1, 22)).toarray()
@@ -142,6 +150,8 @@ def test_an_isolated_cell_rests_if_walks_may_rest():
         (ring(N), ["early"] * N, "pseudotime is not numeric"),
         (np.ones((3, 4)), np.zeros(3), "the neighbour graph is 3 x 4"),
         (np.ones(3), np.zeros(3), "the neighbour graph is not a matrix"),
+        (1j * np.ones((3, 3)), np.zeros(3), "the neighbour graph is not a matrix of numbers"),
+        (None, np.zeros(3), "the neighbour graph is not a matrix"),
         ("graph", np.zeros(3), "the neighbour graph is not a matrix"),
         (np.ones((0, 0)), np.zeros(0), "the neighbour graph has no cells"),
     ],
@@ -151,7 +161,7 @@ def test_wrong_shapes_are_refused(graph, time, says):
         prior_transition(graph, time)
 
 
-@pytest.mark.parametrize("beta", [-1.0, np.nan, np.inf])
+@pytest.mark.parametrize("beta", [-1.0, np.nan, np.inf, None, "50"])
 def test_a_wrong_beta_is_refused(beta):
     with pytest.raises(ConfigError, match="beta is"):
         prior_transition(ring(N), np.arange(N), beta=beta)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from landscape_cases import ring
 
 from celldyn.errors import ConfigError, DataError
@@ -44,6 +45,12 @@ def test_only_differences_of_the_potential_matter(potential, offset):
     found = boltzmann_transitions(graph, potential + offset)
     expected = boltzmann_transitions(graph, potential)
     np.testing.assert_allclose(found.toarray(), expected.toarray(), atol=1e-9)
+
+
+def test_values_of_a_graph_of_torch_are_taken_as_numbers(potential):
+    values = torch.tensor(potential, requires_grad=True)
+    found, expected = (boltzmann_transitions(ring(N), v) for v in (values, potential))
+    np.testing.assert_array_equal(found.toarray(), expected.toarray())
 
 
 def test_high_walls_do_not_overflow():

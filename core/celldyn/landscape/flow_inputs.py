@@ -35,7 +35,7 @@ def check_scheme(method: str, sigma: float, seed: int | None, substeps: int | No
 
 def as_states(potential: Landscape, z0: Tensor | ArrayLike) -> Tensor:
     """Return z0 as a tensor like the potential's parameters."""
-    z = torch.as_tensor(z0)
+    z = _as_tensor(z0, "states")
     like = next(parameters_of(potential), z if z.is_floating_point() else torch.empty(0))
     z = z.to(dtype=like.dtype, device=like.device)
     width = getattr(potential, "z_dim", z.shape[-1] if z.ndim else 0)
@@ -48,9 +48,16 @@ def as_states(potential: Landscape, z0: Tensor | ArrayLike) -> Tensor:
     return z
 
 
+def _as_tensor(values: Tensor | ArrayLike, what: str) -> Tensor:
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):
+        raise DataError(f"{what} are not numbers", "give numbers in rows alike") from None
+
+
 def as_times(times: Tensor | ArrayLike) -> list[float]:
     """Return times that increase."""
-    at = torch.as_tensor(times, dtype=torch.float64).detach().cpu()
+    at = _as_tensor(times, "times").detach().cpu().double()
     if at.ndim != 1 or not at.numel() or not torch.isfinite(at).all() or (at.diff() <= 0).any():
         raise DataError("times do not increase", "give one time or more, from early to late")
     return cast("list[float]", at.tolist())

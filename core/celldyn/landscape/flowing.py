@@ -74,9 +74,9 @@ def flow(
     adjoint
         Whether gradients are integrated backwards: memory then does not grow with time.
     differentiable
-        Whether a graph is kept for gradients; by default if there is anything to learn: gradients
-        are enabled, and z0 or a parameter asks for one. Without it, cells are done in blocks by
-        a faster path that gives the same.
+        Whether a graph is kept for gradients; by default if there is anything to learn: there is
+        no noise, gradients are enabled, and z0 or a parameter asks for one. Without it, cells are
+        done in blocks by a faster path that gives the same.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def flow(
         If z0 is not (n, d) and finite, or times do not increase.
     """
     z, at = as_states(potential, z0), as_times(times)
-    needs_graph = torch.is_grad_enabled() and learns(potential, z)
+    needs_graph = not sigma and torch.is_grad_enabled() and learns(potential, z)
     if needs_graph if differentiable is None else differentiable:
         scheme = check_scheme(method, sigma, seed, substeps)
         if sigma:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from celldyn.errors import DataError
+from celldyn.errors import ConfigError, DataError
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
@@ -56,8 +56,8 @@ def _converted(matrix: Matrix, what: str) -> Any:  # noqa: ANN401
     """Return a matrix of two dimensions as CSR of float64."""
     try:
         if not sparse.issparse(matrix):
-            matrix = np.asarray(matrix, dtype=np.float64)
-        if matrix.ndim != 2:
+            matrix = np.asarray(matrix)
+        if matrix.ndim != 2 or matrix.dtype.kind not in "biuf":
             raise ValueError
         return sparse.csr_array(matrix, dtype=np.float64, copy=True)
     except (TypeError, ValueError):
@@ -133,6 +133,8 @@ def per_cell(values: ArrayLike, n_cells: int, what: str) -> Floats:
     DataError
         If they are not numbers, not one per cell, or some are not finite.
     """
+    if hasattr(values, "detach"):  # a tensor of a graph
+        values = values.detach().cpu()
     try:
         found = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
@@ -147,6 +149,12 @@ def per_cell(values: ArrayLike, n_cells: int, what: str) -> Floats:
             "drop them, or compute it on a connected neighbour graph",
         )
     return found
+
+
+def check_beta(beta: float) -> None:
+    """Raise ConfigError where an inverse temperature is not a number of 0 or more."""
+    if not isinstance(beta, int | float | np.number) or not 0 <= beta < np.inf:
+        raise ConfigError(f"beta is {beta}", "give 0 or more")
 
 
 def first_few(cells: NDArray[Any]) -> str:

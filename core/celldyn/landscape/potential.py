@@ -135,10 +135,10 @@ class Potential(nn.Module):
         confinement: float = 0.0,
     ) -> None:
         super().__init__()
-        widths = [z_dim, *hidden]
-        if not hidden or min(widths) < 1:
+        widths = [z_dim, *(hidden if isinstance(hidden, Sequence) else [])]
+        if len(widths) < 2 or not all(isinstance(w, int) and w > 0 for w in widths):
             raise ConfigError(
-                f"a potential of {z_dim} dimensions with hidden layers {list(hidden)}",
+                f"a potential of {z_dim} dimensions with hidden layers {hidden}",
                 "give 1 or more dimensions, and layers of 1 or more units",
             )
         if activation not in get_args(Activation):
@@ -146,7 +146,7 @@ class Potential(nn.Module):
                 f"activation {activation!r} is not known",
                 f"use {', '.join(get_args(Activation))}",
             )
-        if not 0 <= confinement < math.inf:
+        if not isinstance(confinement, int | float) or not 0 <= confinement < math.inf:
             raise ConfigError(f"confinement is {confinement}", "give 0 or more")
         self.activation, self.confinement = activation, float(confinement)
         self.layers = nn.ModuleList(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from celldyn.errors import ConfigError, DataError
+from celldyn.errors import DataError
 from celldyn.landscape.graph import (
     Csr,
     Floats,
     Matrix,
     as_csr,
+    check_beta,
     first_few,
     neighbour_graph,
     per_cell,
@@ -63,8 +64,7 @@ def prior_transition(
     sclsd 0.3.0 `set_prior_transition` with `prior_time_key`, without its dense matrices and
     without the overflow where pseudotime is not in [0, 1].
     """
-    if not np.isfinite(beta) or beta < 0:
-        raise ConfigError(f"beta is {beta}", "give 0 or more")
+    check_beta(beta)
     graph = neighbour_graph(connectivities)
     if self_loop:
         graph = with_diagonal(graph)

@@ -90,7 +90,7 @@ class Sweep:
                 return
             if finer >= _FINER:
                 raise ConfigError(_CLIMB, "ask for more times, or for substeps")
-            bend, finer = max(bend, met), finer if short else 4 * finer
+            bend, finer = max(bend, met), 1 if short else 4 * finer
 
     @property
     def _longest(self) -> float:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from celldyn.errors import ConfigError
 from celldyn.landscape.graph import (
     Csr,
     Matrix,
+    check_beta,
     neighbour_graph,
     per_cell,
     refuse_isolated,
@@ -42,8 +41,7 @@ def boltzmann_transitions(
         If the graph is not (n, n), of finite weights of 0 or more; if a cell has no neighbour; if
         V is not one finite number per cell.
     """
-    if not np.isfinite(beta) or beta < 0:
-        raise ConfigError(f"beta is {beta}", "give 0 or more")
+    check_beta(beta)
     graph = neighbour_graph(connectivities)
     refuse_isolated(graph, "compute the graph with more neighbours, or drop them")
     values = per_cell(potential, graph.shape[0], "potential")
