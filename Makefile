@@ -2,6 +2,7 @@
 # make test   everything: core, plugin and GUI tests, on a virtual screen where there is none
 # make check  lint, types and the architecture
 # make bench  the benchmarks, each beside its peer or its limit
+# WORKERS=0 runs the tests in one process, ARGS="-k name" some of them.
 # Each creates .venv first, and says what it does. VENV=path and PYTHON=python3.12 change where.
 
 SHELL := /bin/bash
@@ -10,6 +11,7 @@ export PYTHON ?=
 DATA ?=
 GENE ?=
 OUT ?= celldyn-out
+WORKERS ?= 2
 
 .PHONY: run test check bench setup clean
 
@@ -21,7 +23,7 @@ run: setup
 	    $(if $(DATA),--data "$(DATA)") $(if $(GENE),--gene "$(GENE)") --out "$(OUT)"
 
 test: setup
-	@scripts/on-screen --virtual $(VENV)/bin/python -m pytest $(ARGS)
+	@scripts/on-screen --virtual $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 check: setup
 	$(VENV)/bin/python -m pip install -q -c constraints.txt -e ".[dev]"

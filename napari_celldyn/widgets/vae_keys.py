@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QVBoxLayout, QWidget
 from superqt.utils import signals_blocked
 
 from celldyn.errors import DataError
@@ -26,14 +26,23 @@ if TYPE_CHECKING:
 
 ONE_KEY, BY_PURPOSE = "one batch key", "a key for each effect"
 
-TOLD = (
-    "Batches mix: the decoder takes away what differs between them, biology that goes with the "
-    "batch included."
-)
-NOT_TOLD = (
-    "Only ambient RNA, dispersion and library size are by batch; all else that differs between "
-    "batches stays in the latent space."
-)
+SCALED, DECODED, KEPT = "genes differ by a factor", "the decoder is told", "nothing else differs"
+"""What is done about batches that differ in kind: factors of genes cost least biology."""
+
+COSTS = {
+    SCALED: (
+        "Batches mix: each gene has a factor in each batch, which takes away what differs between "
+        "batches in all cells alike."
+    ),
+    DECODED: (
+        "Batches mix: the decoder takes away all that differs between them, biology that goes "
+        "with the batch included."
+    ),
+    KEPT: (
+        "Only ambient RNA, dispersion and library size are by batch; all else that differs "
+        "between batches stays in the latent space."
+    ),
+}
 ONE_BATCH = "All cells are taken as one batch."
 
 _WORDS = (
@@ -65,9 +74,9 @@ class VAEKeys(QWidget):
         self.mode.addItems([ONE_KEY, BY_PURPOSE])
         self.mode.setToolTip("One column for all technical effects, or a column for each")
         self.batch = ColumnBox("(all are one)", "Which cells were prepared together")
-        self.tell = QCheckBox("differ in kind, too: tell the decoder")
-        self.tell.setChecked(True)
-        self.tell.setToolTip(KeysConfig.model_fields["nn_conditioning_covariate_keys"].description)
+        self.differ = QComboBox()
+        self.differ.addItems(list(COSTS))
+        self.differ.setToolTip("How batches differ in kind, beside their ambient RNA and depth")
         self.purposes = Purposes()
         self.purposes.setVisible(False)
         self.words, self.sentence = wrapped(), ErrorSentence()
@@ -82,15 +91,16 @@ class VAEKeys(QWidget):
         self._form.addRow("counts", self.layer)
         self._form.addRow("keys", self.mode)
         self._form.addRow("batch", self.batch)
+        self._form.addRow("batches", self.differ)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(self._form)
-        for part in (self.tell, self.purposes, self.words, self.sentence, self.effects):
+        for part in (self.purposes, self.words, self.sentence, self.effects):
             column.addWidget(part)
 
     def _connect(self) -> None:
         for signal in (self.layer.currentIndexChanged, self.mode.currentIndexChanged,
-                       self.batch.currentIndexChanged, self.tell.toggled,
+                       self.batch.currentIndexChanged, self.differ.currentIndexChanged,
                        self.purposes.changed):  # fmt: skip
             signal.connect(self._tell_all)
         self.effects.toggled.connect(self._show_effects)
@@ -126,9 +136,13 @@ class VAEKeys(QWidget):
         if self.by_purpose:
             self.purposes.check()
             return {**layer, **self.purposes.values()}
-        batch = self.batch.column()
-        told = [batch] if batch is not None and self.tell.isChecked() else []
-        return {**layer, "batch_key": batch, "nn_conditioning_covariate_keys": told}
+        batch, how = self.batch.column(), self.differ.currentText()
+        also = {
+            SCALED: "feature_scaling_covariate_keys",
+            DECODED: "nn_conditioning_covariate_keys",
+        }
+        told = {also[how]: [batch]} if batch is not None and how in also else {}
+        return {**layer, "batch_key": batch, **told}
 
     @property
     def problem(self) -> str:
@@ -173,15 +187,18 @@ class VAEKeys(QWidget):
     def _tell_all(self, *_: object) -> None:
         by_purpose, one = self.by_purpose, self.one_batch
         self.purposes.setVisible(by_purpose)
-        self.batch.setVisible(not by_purpose)
-        if (label := self._form.labelForField(self.batch)) is not None:
-            label.setVisible(not by_purpose)
-        self.tell.setVisible(not by_purpose and not one)
-        told = TOLD if self.tell.isChecked() else NOT_TOLD
-        self.words.setText(ONE_BATCH if one else "" if by_purpose else told)
+        self._show_row(self.batch, shown=not by_purpose)
+        self._show_row(self.differ, shown=not by_purpose and not one)
+        cost = COSTS[self.differ.currentText()]
+        self.words.setText(ONE_BATCH if one else "" if by_purpose else cost)
         self.words.setVisible(bool(self.words.text()))
         self.sentence.say(self.problem)
         self.changed.emit()
+
+    def _show_row(self, field: QWidget, *, shown: bool) -> None:
+        field.setVisible(shown)
+        if (label := self._form.labelForField(field)) is not None:
+            label.setVisible(shown)
 
     def _show_effects(self, *_: object) -> None:
         """Fill in the table when it is first looked at."""

@@ -60,7 +60,7 @@ def fitted(tmp_path_factory):
     """A file with a model in it, as a script leaves it."""
     adata = samples.load("three_sections")
     config = VAEConfig(
-        batch_key="section", nn_conditioning_covariate_keys=["section"], max_epochs=20,
+        batch_key="section", feature_scaling_covariate_keys=["section"], max_epochs=20,
         lr=3e-3, **SMALL,
     )  # fmt: skip
     write_result(adata, run(fit_job(prepare(adata, config), config), bar=False))
@@ -115,27 +115,28 @@ def tick(checks, name, qtbot) -> None:
 # --- keys -------------------------------------------------------------------------------------
 
 
-def test_the_batch_is_proposed_and_the_decoder_is_told_it_unless_one_says_no(dock, qtbot):
+def test_the_batch_is_proposed_and_what_is_done_about_it_is_chosen_and_its_cost_said(dock, qtbot):
     keys_ = dock.keys
     assert keys_.batch.currentText() == "section · 3"
-    assert keys_.words.text() == vae_keys.TOLD
-    config = dock.config()
-    assert (config.batch_key, config.nn_conditioning_covariate_keys) == ("section", ["section"])
-    qtbot.mouseClick(keys_.tell, LEFT, pos=at_mark(keys_.tell))
-    assert keys_.words.text() == vae_keys.NOT_TOLD
-    assert dock.config().nn_conditioning_covariate_keys == []
-
-
-def at_mark(check):
-    point = check.rect().center()
-    point.setX(10)
-    return point
+    for how, scaling, told in (
+        (vae_keys.SCALED, ["section"], []),
+        (vae_keys.DECODED, None, ["section"]),
+        (vae_keys.KEPT, None, []),
+    ):
+        if how != vae_keys.SCALED:  # the first is there already
+            qtbot.keyClick(keys_.differ, Qt.Key.Key_Down)
+        assert keys_.differ.currentText() == how
+        assert keys_.words.text() == vae_keys.COSTS[how]
+        config = dock.config()
+        assert config.batch_key == "section"
+        assert config.feature_scaling_covariate_keys == scaling
+        assert config.nn_conditioning_covariate_keys == told
 
 
 def test_without_a_key_all_cells_are_one_batch(dock, qtbot):
     pick(dock.keys.batch, None, qtbot)
     assert dock.keys.words.text() == vae_keys.ONE_BATCH
-    assert not dock.keys.tell.isVisibleTo(dock)
+    assert not dock.keys.differ.isVisibleTo(dock)
     config = dock.config()
     assert config.batch_key is None
     assert config.one_batch

@@ -225,7 +225,7 @@ PRESETS: dict[Preset, dict[str, Any]] = {
         "hold_background": True,
         "dispersion_init": "data",
         "init_decoder_bias": "mean",
-        "decoder_weight_l2": 20.0,
+        "decoder_weight_l2": 2.0,
     },
     "seed": {
         "library_centring": True,

@@ -261,7 +261,7 @@ def _statistics(
         told |= {
             "lfc_mean": change.mean(dim=0),
             "lfc_median": change.median(dim=0).values,
-            "lfc_std": change.std(dim=0),
+            "lfc_std": change.std(dim=0, correction=min(1, len(change) - 1)),
             "lfc_min": change.min(dim=0).values,
             "lfc_max": change.max(dim=0).values,
         }
