@@ -169,6 +169,13 @@ def test_given_library_sizes():
     close(found, want, 1e-9)
 
 
+def test_a_share_is_read_off_some_of_many_cells():
+    data = vae_inputs_cases.inputs(n_obs=90)
+    options = {"hold_background": True}
+    found, want = compared(data, options, training=True, double=True, cells=tuple(range(70)))
+    close(found, want, 1e-9)
+
+
 def test_many_more_groups_than_cells():
     data = vae_inputs_cases.inputs(n_obs=40, n_ambient=(35,), n_scaling=(30,), n_dispersion=33)
     found, want = compared(data, {}, training=True, double=True)

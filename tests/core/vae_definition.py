@@ -259,14 +259,15 @@ class Definition:
             name = f"parts.{m}.features"
             if not own.config.hold_background or f"{name}.log_background" not in self.p:
                 continue
-            here = self.present(m) > 0
-            sums, codes = torch.exp(self.log_s(m)).sum(1), self.batch.ambient
-            whole = self.decode(m, z).sum(1) + sums[codes].sum(1)
+            n = max(len(self.batch) // 4, 32)  # of the first cells
+            here = self.present(m)[:n] > 0
+            sums, codes = torch.exp(self.log_s(m)).sum(1), self.batch.ambient[:n]
+            whole = self.decode(m, z)[:n].sum(1) + sums[codes].sum(1)
             for group in codes[here].unique().tolist():
                 own_cells = (codes == group).any(1) & here
                 log_share = (torch.log(sums[group]) - torch.log(whole[own_cells])).mean()
                 off = (log_share - self.p[f"{name}.held_log_share"][group]) / 0.05
-                total = total + 0.5 * own_cells.sum() * off**2 / len(self.batch)
+                total = total + 0.5 * own_cells.sum() * off**2 / len(codes)
         return {} if isinstance(total, float) else {"background_hold": total}
 
     def global_terms(self):

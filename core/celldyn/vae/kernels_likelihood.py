@@ -234,7 +234,7 @@ def join_slopes(
     logits, slopes, out
         (B, G) as in `reconstruct`; the last is written.
     of_native
-        (B,); where it is 0, nothing is computed.
+        (B,); where it is 0, nothing is computed, and slopes are copied if the scale is 1.
     """
     for b in range(logits.shape[0]):
         if of_native[b] == _ZERO:
@@ -245,6 +245,9 @@ def join_slopes(
 
 @inner
 def _scale_row(slopes: NDArray[Any], scale: Single, out: NDArray[Any]) -> None:
+    if scale == _ONE:
+        out[:] = slopes
+        return
     for g in range(out.size):
         out[g] = narrowed(scale * widened(slopes[g]), slopes[g])
 

@@ -201,7 +201,8 @@ class VAEModule(nn.Module):
         for m, name in enumerate(self.modalities):
             total, native = self._reconstruction(m, z, posterior, batch, draws)
             terms[f"reconstruction/{name}"] = total
-            hold = self.part(m).features.hold_term(batch.ambient, native)
+            n = max(len(batch) // HOLD_SHARE, HOLD_CELLS)
+            hold = self.part(m).features.hold_term(batch.ambient[:n], native[:n])
             if hold is not None:
                 terms["background_hold"] = terms.get("background_hold", 0.0) + hold
         for kind in ("reconstruction", "kl_z", "kl_library"):
@@ -265,6 +266,9 @@ class VAEModule(nn.Module):
                 found.setdefault(name, []).append(value / scale)
         terms.update({name: torch.stack(values).sum() for name, values in found.items()})
 
+
+HOLD_SHARE, HOLD_CELLS = 4, 32
+"""A fourth of a minibatch, but at least so many cells, tells the share of background."""
 
 GLOBAL_TERMS = (
     "dispersion_kl",
