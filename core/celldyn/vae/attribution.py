@@ -34,6 +34,8 @@ MEMORY = 1 << 23
 """Bytes of the largest arrays of a block: Jacobians and the output weights gathered for them."""
 
 FEATURES_AT_ONCE = 2048
+ONE_DIMENSION = 8
+"""Arrays (B, F) that are held at a time where dimensions are taken one by one."""
 
 
 class Attribution(TypedDict):
@@ -172,7 +174,9 @@ class Use:
         telling = self._telling(batch)
         with torch.no_grad():
             factor = self._factor(size, batch)
-        kept = z.shape[1] + (self.part.config.n_hidden if z.shape[1] >= GATHER_FROM else 0)
+        kept = ONE_DIMENSION
+        if self.how.method in ("exact", "h2b"):
+            kept = z.shape[1] + (self.part.config.n_hidden if z.shape[1] >= GATHER_FROM else 0)
         features = min(FEATURES_AT_ONCE, self.module.spec.modalities[self.m].n_features)
         step = max(MEMORY // (kept * features * 4), 1)
         for start in range(0, len(z), step):
