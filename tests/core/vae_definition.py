@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 def gamma(shape, rate):
     """Gamma in float64, its rate form."""
-    return Gamma(torch.tensor(shape).double(), torch.tensor(rate).double())
+    return Gamma(torch.as_tensor(shape).double(), torch.as_tensor(rate).double())
 
 
 def one_hot(codes, n):
