@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from celldyn.errors import ConfigError
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+_UNKNOWN_MEMORY = 4 << 30
+"""Bytes taken to be free where the system does not say."""
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -42,6 +46,18 @@ def choose_device(name: str = "auto") -> torch.device:
     if not usable.get(kind, True):
         raise ConfigError(f"device {name!r} is not on this machine", "use auto or cpu")
     return torch.device(name)
+
+
+def free_memory() -> int:
+    """Return the bytes of memory that are free, or half of all where that is not known."""
+    table = Path("/proc/meminfo")
+    if table.exists():
+        for line in table.read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return _UNKNOWN_MEMORY
 
 
 def usable_threads() -> int:
@@ -73,6 +89,30 @@ def compile_job(compilers: list[Callable[[], object]]) -> Job[None]:
     finally:
         # A compiler cannot be stopped; it ends by itself, and its result is kept for next time.
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def aside_job(
+    work: Callable[[], T],
+    stage: str,
+    message: str = "",
+    *,
+    done: float = 0.0,
+    total: float | None = None,
+) -> Job[T]:
+    """Do one piece of work that cannot be divided on a thread, saying meanwhile that it lives.
+
+    Closing the job waits for the work: what it has in hand cannot be taken from it.
+    """
+    pool = ThreadPoolExecutor(1, thread_name_prefix="celldyn-aside")
+    said = Progress(stage, done, total, message)
+    try:
+        future = pool.submit(work)
+        yield said
+        while not wait([future], timeout=MAX_SILENCE_S / 2).done:
+            yield said
+        return future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def in_one_thread(job: Job[T]) -> Job[T]:

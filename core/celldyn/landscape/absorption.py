@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from celldyn.devices import aside_job
 from celldyn.errors import CelldynError, DataError
 from celldyn.jobs import Job, Progress, run
-from celldyn.landscape.aside import aside_job
 from celldyn.landscape.graph import Csr, Floats, Ints, Matrix
 from celldyn.landscape.prior import check_transition
 
@@ -64,7 +64,7 @@ def committor_job(
         rows = chances[free]
         to_sets = np.asarray(rows[:, inside] @ q[inside])
         solve = partial(_solved, sparse.csr_array(rows[:, free]), to_sets)
-        q[free] = yield from aside_job(solve, Progress("chances of fates", 0, 1, "solving"))
+        q[free] = yield from aside_job(solve, "chances of fates", "solving", total=1)
     return names, np.clip(q, 0.0, 1.0)
 
 

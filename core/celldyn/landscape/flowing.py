@@ -13,9 +13,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from celldyn.devices import aside_job, free_memory
 from celldyn.errors import ConfigError
 from celldyn.jobs import Job, Progress, run
-from celldyn.landscape.aside import aside_job
 from celldyn.landscape.flow_inputs import (
     Method,
     as_states,
@@ -25,7 +25,7 @@ from celldyn.landscape.flow_inputs import (
     on_device_of,
 )
 from celldyn.landscape.fused import BLOCK
-from celldyn.landscape.memory import free_memory, in_words
+from celldyn.landscape.memory import in_words
 from celldyn.landscape.potential import Landscape
 from celldyn.landscape.step_size import curvature, steps_between
 from celldyn.landscape.sweep import Sweep
@@ -177,7 +177,7 @@ def _adapted_job(
         with torch.no_grad():
             return _adapted(potential, z, times, rtol, atol, adjoint=False)
 
-    return (yield from aside_job(work, Progress("flow", done, 1.0)))
+    return (yield from aside_job(work, "flow", done=done, total=1.0))
 
 
 def _adapted(

@@ -9,11 +9,11 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from celldyn.devices import usable_threads
+from celldyn.devices import free_memory, usable_threads
 from celldyn.errors import ConfigError, DataError
 from celldyn.jobs import MAX_SILENCE_S, Job, Progress, run
 from celldyn.landscape.graph import Csr, Matrix
-from celldyn.landscape.memory import free_memory, in_words
+from celldyn.landscape.memory import in_words
 from celldyn.landscape.prior import check_transition
 from celldyn.landscape.stepping import cumulated, first_cells, step_walks, walk_keys
 

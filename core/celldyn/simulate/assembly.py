@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from celldyn.devices import aside_job
 from celldyn.errors import ConfigError
 from celldyn.jobs import Job, Progress
 from celldyn.simulate.layout import domains_job, place_job, types_job
 from celldyn.simulate.measure.leakage import leakage_of_cells
-from celldyn.simulate.parallel import aside_job
 from celldyn.simulate.shapes.making import orientations, shapes_job
 from celldyn.simulate.shapes.prototypes import place_prototypes
 from celldyn.simulate.shapes.scale import size_factors

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from celldyn.devices import aside_job
 from celldyn.jobs import Job, run
-from celldyn.simulate.parallel import aside_job, blocks_job
+from celldyn.simulate.parallel import blocks_job
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree

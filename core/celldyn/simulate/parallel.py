@@ -140,19 +140,3 @@ def piped_job(
             pool.shutdown(wait=True, cancel_futures=True)
         if hasattr(stream, "close"):
             stream.close()
-
-
-def aside_job(work: Callable[[], T], stage: str, message: str = "") -> Job[T]:
-    """Do one piece of work that cannot be divided on a thread, saying meanwhile that it lives.
-
-    Closing the job waits for the work: what it has in hand cannot be taken from it.
-    """
-    pool = ThreadPoolExecutor(1, thread_name_prefix="celldyn-aside")
-    try:
-        future = pool.submit(work)
-        yield Progress(stage, message=message)
-        while not wait([future], timeout=MAX_SILENCE_S / 2).done:
-            yield Progress(stage, message=message)
-        return future.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

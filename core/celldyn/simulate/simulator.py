@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from celldyn.devices import aside_job
 from celldyn.errors import NotFittedError
 from celldyn.jobs import Job, run
 from celldyn.simulate.assembly import layout_job, outlines_job, states_job
@@ -22,7 +23,6 @@ from celldyn.simulate.expression import (
     gene_table,
     tissue_of,
 )
-from celldyn.simulate.parallel import aside_job
 from celldyn.simulate.regulation import Tissue, TrueBetas
 from celldyn.simulate.simulation import Simulation
 from celldyn.simulate.specs import PrototypeSceneInstance, PrototypeSpecInstance

@@ -73,6 +73,7 @@ def estimate_ambient_job(
     *,
     seed: int = 0,
     clusters: Clusters | None = None,
+    theta: Floats | None = None,
 ) -> Job[AmbientEstimate]:
     """Estimate the share of background in each group's counts.
 
@@ -92,6 +93,8 @@ def estimate_ambient_job(
         Of the clusters and of the interval's resamples of genes.
     clusters
         Made with these groups; None makes them.
+    theta
+        (n_features,) inverse dispersion over all cells, by these clusters; None estimates it.
 
     Returns
     -------
@@ -101,8 +104,9 @@ def estimate_ambient_job(
         clusters = yield from cluster_job(counts, groups, seed=seed)
     codes = groups.codes[clusters.cells]
     profile = yield from _profiles_job(clusters, codes, len(groups))
-    one = Groups.one(len(groups.codes))
-    theta = (yield from dispersion_job(counts, totals, one, clusters=clusters))[0]
+    if theta is None:
+        one = Groups.one(len(groups.codes))
+        theta = (yield from dispersion_job(counts, totals, one, clusters=clusters))[0]
     runs: list[Floats] = []
     spread: list[Floats] = []
     n_pairs = 0

@@ -15,6 +15,7 @@ from celldyn.vae.ambient import AmbientEstimate, estimate_ambient_job
 from celldyn.vae.batch_factors import apart, factor_shape_job
 from celldyn.vae.config import ModelConfig
 from celldyn.vae.dispersion import dispersion_job
+from celldyn.vae.features import inverse_softplus
 from celldyn.vae.inputs import Groups, Modality, VAEInputs
 from celldyn.vae.modality import MOST_BACKGROUND, ModalityPart
 from celldyn.vae.module import VAEModule
@@ -118,13 +119,11 @@ def _start_job(
     yield from scaled(_dispersion_job(part, modality, inputs, noise, shelf), 2, 3)
     notes: list[str] = []
     if part.features.scaling_raw is not None and config.feature_scaling_prior_alpha is None:
-        notes = yield from scaled(_scaling_job(part, modality, inputs, shelf), 3, 3)
+        notes = yield from scaled(_scaling_job(part, inputs, shelf), 3, 3)
     return estimates, notes
 
 
-def _scaling_job(
-    part: ModalityPart, modality: Modality, inputs: VAEInputs, shelf: Shelf
-) -> Job[list[str]]:
+def _scaling_job(part: ModalityPart, inputs: VAEInputs, shelf: Shelf) -> Job[list[str]]:
     """Set how far the prior lets genes differ between groups: as the loosest key has it.
 
     Returns
@@ -137,9 +136,7 @@ def _scaling_job(
     shapes: dict[str, float] = {}
     for groups in (*inputs.scaling, *watched):
         clusters = yield from shelf.clusters_job(groups)
-        one = Groups.one(inputs.n_obs)
-        job = dispersion_job(modality.counts, modality.totals, one, clusters=clusters)
-        theta = (yield from job)[0]
+        theta = yield from shelf.theta_job(groups)
         shapes[groups.key] = yield from factor_shape_job(clusters, groups, theta)
     if inputs.scaling:
         loosest = min(shapes[groups.key] for groups in inputs.scaling)
@@ -173,13 +170,19 @@ def _start_library(part: ModalityPart, modality: Modality, inputs: VAEInputs) ->
 def _ambient_job(
     modality: Modality, keys: tuple[Groups, ...], shelf: Shelf
 ) -> Job[tuple[AmbientEstimate, ...]]:
-    estimates, n = [], 2 * len(keys)
+    estimates, n = [], 3 * len(keys)
     for k, groups in enumerate(keys):
-        clusters = yield from scaled(shelf.clusters_job(groups), 2 * k, n)
+        clusters = yield from scaled(shelf.clusters_job(groups), 3 * k, n)
+        theta = yield from scaled(shelf.theta_job(groups), 3 * k + 1, n)
         job = estimate_ambient_job(
-            modality.counts, groups, modality.totals, seed=shelf.seed, clusters=clusters
+            modality.counts,
+            groups,
+            modality.totals,
+            seed=shelf.seed,
+            clusters=clusters,
+            theta=theta,
         )
-        estimates.append((yield from scaled(job, 2 * k + 1, n)))
+        estimates.append((yield from scaled(job, 3 * k + 2, n)))
     return tuple(estimates)
 
 
@@ -277,7 +280,7 @@ def _dispersion_job(
     shape = tuple(features.log_theta_mean.shape)
     rate = 1 / config.dispersion_hyper_prior_mean
     with torch.no_grad():
-        features.rate_raw.fill_(rate + math.log(-math.expm1(-rate)))
+        features.rate_raw.fill_(inverse_softplus(rate))
     sign = 2.0 if config.dispersion_prior_direction == "inverse_sqrt" else -2.0
     centre: Floats = np.full(shape, sign * math.log(rate))
     if config.dispersion_init == "data":

@@ -66,7 +66,7 @@ class Features(nn.Module):
         groups = sizes.dispersion if self.config.dispersion == "gene-batch" else 1
         self.log_theta_mean = nn.Parameter(torch.zeros(groups, n))
         self.log_theta_log_sd = nn.Parameter(torch.full((groups, n), math.log(0.1)))
-        self.rate_raw = nn.Parameter(torch.full((groups,), _inverse_softplus(3.0)))
+        self.rate_raw = nn.Parameter(torch.full((groups,), inverse_softplus(3.0)))
         self.log_background: nn.Parameter | None = None
         self.background_scale: nn.Parameter | None = None
         self.scaling_raw: nn.Parameter | None = None
@@ -241,5 +241,6 @@ def _log_gamma(x: Tensor, shape: float, rate: float) -> Tensor:
     return constant + (shape - 1) * torch.log(x) - rate * x
 
 
-def _inverse_softplus(y: float) -> float:
+def inverse_softplus(y: float) -> float:
+    """Return what softplus makes y of."""
     return y + math.log(-math.expm1(-y))

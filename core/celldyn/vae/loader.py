@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from celldyn.devices import free_memory
 from celldyn.jobs import Job, run
 from celldyn.vae.codes import CodeBlock, masks_needed
 from celldyn.vae.counts import HeldCounts, rows_job
@@ -28,7 +27,6 @@ _MAX_POOL_BYTES = 1 << 28
 """A pool that is read in well under a second is random enough."""
 
 _SHARDS_IN_POOL = 8
-_UNKNOWN_MEMORY = 4 << 30
 
 
 def default_budget(device: torch.device | str = "cpu") -> int:
@@ -41,18 +39,7 @@ def default_budget(device: torch.device | str = "cpu") -> int:
     if device.type == "mps":
         most = torch.mps.recommended_max_memory()
         return int(max(most - torch.mps.driver_allocated_memory(), 0)) // 2
-    return _free_memory() // 2
-
-
-def _free_memory() -> int:
-    table = Path("/proc/meminfo")
-    if table.exists():
-        for line in table.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return _UNKNOWN_MEMORY
+    return free_memory() // 2
 
 
 _Resident: TypeAlias = tuple[tuple[CountStore, ...], Ints | None]

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from celldyn.devices import aside_job
 from celldyn.jobs import Job, Progress, run
 from celldyn.simulate.layout.borders import mixed_borders
 from celldyn.simulate.layout.graph import N_NEIGHBOURS, neighbours_job
 from celldyn.simulate.layout.potts import Wishes, neighbour_shares, pair_counts, potts_job
 from celldyn.simulate.layout.quotas import quotas_job
 from celldyn.simulate.layout.tables import dealt
-from celldyn.simulate.parallel import aside_job
 from celldyn.simulate.streams import uniforms
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.spatial import cKDTree
 
+from celldyn.devices import aside_job
 from celldyn.jobs import Job
-from celldyn.simulate.parallel import aside_job, blocks_job
+from celldyn.simulate.parallel import blocks_job
 
 N_NEIGHBOURS = 6
 """What a cell has on average in a plane (Delaunay), and what squidpy takes by default."""

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from celldyn.devices import aside_job
 from celldyn.jobs import Job, Progress
 from celldyn.simulate.layout.ground import Ground, choose_sites, inclusion, no_room
-from celldyn.simulate.parallel import aside_job
 from celldyn.simulate.streams import hash_bits, stream_key, unit_interval
 
 Floats = NDArray[np.float64]

@@ -9,9 +9,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from celldyn.devices import aside_job
 from celldyn.jobs import Job, Progress, run
 from celldyn.simulate.layout.ground import Ground, choose_sites, inclusion, no_room
-from celldyn.simulate.parallel import aside_job
 from celldyn.simulate.streams import hash_bits, stream_key, uniforms, unit_interval
 
 Floats = NDArray[np.float64]

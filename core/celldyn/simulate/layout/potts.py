@@ -15,13 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from celldyn.devices import compile_job
+from celldyn.devices import aside_job, compile_job
 from celldyn.jobs import Job, Pace, Progress
 from celldyn.simulate.layout.colouring import coloured
 from celldyn.simulate.layout.gibbs import Codes, Labels, NumpySampler, Sampler, weight_table
 from celldyn.simulate.layout.quotas import Quotas
 from celldyn.simulate.layout.settle import settled
-from celldyn.simulate.parallel import aside_job
 from celldyn.simulate.streams import stream_key
 
 Floats = NDArray[np.float64]

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.spatial import cKDTree
 
+from celldyn.devices import aside_job
 from celldyn.errors import DataError
 from celldyn.jobs import Job
 from celldyn.simulate.measure.entries import CountTable, Entries
 from celldyn.simulate.measure.moving import move_job
-from celldyn.simulate.parallel import aside_job, blocks_job
+from celldyn.simulate.parallel import blocks_job
 
 Floats = NDArray[np.float64]
 

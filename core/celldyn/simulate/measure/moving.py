@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from celldyn.devices import aside_job
 from celldyn.jobs import Job
 from celldyn.simulate.measure.entries import CountTable, Entries, map_entries_job, stage_key
 from celldyn.simulate.measure.tally import Tally
 from celldyn.simulate.measure.thinning import binomial_quantile
-from celldyn.simulate.parallel import aside_job
 from celldyn.simulate.streams import mix_in_place, spread, unit_interval
 
 Floats = NDArray[np.float64]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from celldyn import keys
+from celldyn.devices import aside_job
 from celldyn.errors import DataError
 from celldyn.jobs import Job
 from celldyn.simulate.measure.grids import HexSpots, SquareBins
@@ -22,7 +23,6 @@ from celldyn.simulate.measure.inputs import (
 )
 from celldyn.simulate.measure.naming import known_names, row_names
 from celldyn.simulate.measure.sight import Fields, Locate, Seen, Sight, panel_of
-from celldyn.simulate.parallel import aside_job
 from celldyn.simulate.specs import PlatformSpec
 
 if TYPE_CHECKING:

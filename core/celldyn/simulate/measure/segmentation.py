@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from celldyn import keys
-from celldyn.devices import compile_job
+from celldyn.devices import aside_job, compile_job
 from celldyn.errors import DataError
 from celldyn.jobs import Job
 from celldyn.simulate.measure.containment import Locator
@@ -27,7 +27,7 @@ from celldyn.simulate.measure.naming import known_names, row_names
 from celldyn.simulate.measure.tally import OccupiedRows, Part, Tally
 from celldyn.simulate.molecules.landing import compile_landing
 from celldyn.simulate.molecules.sampling import COMPILE_FROM
-from celldyn.simulate.parallel import aside_job, piped_job
+from celldyn.simulate.parallel import piped_job
 from celldyn.simulate.specs import SegmentationSpec
 
 if TYPE_CHECKING:

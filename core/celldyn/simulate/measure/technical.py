@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.special import ndtri
 
+from celldyn.devices import aside_job
 from celldyn.errors import DataError
 from celldyn.jobs import Job
 from celldyn.simulate.measure.diffusion import diffuse_job, spill_job
@@ -18,7 +19,6 @@ from celldyn.simulate.measure.entries import CountTable, Entries, map_entries_jo
 from celldyn.simulate.measure.means import MeanBlock
 from celldyn.simulate.measure.moving import move_job
 from celldyn.simulate.measure.thinning import binomial_quantile
-from celldyn.simulate.parallel import aside_job
 from celldyn.simulate.specs import TechnicalSpec
 from celldyn.simulate.streams import hash_bits, name_ids, unit_interval
 

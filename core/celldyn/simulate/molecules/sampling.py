@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from celldyn.devices import compile_job
+from celldyn.devices import aside_job, compile_job
 from celldyn.jobs import Job, run
 from celldyn.simulate.molecules.ambient import NO_AMBIENT, Ambient, draw_ambient, plan_ambient_job
 from celldyn.simulate.molecules.landing import CellGrid, compile_landing
@@ -26,7 +26,7 @@ from celldyn.simulate.molecules.sources import (
     molecules_per_row,
 )
 from celldyn.simulate.molecules.table import Molecules
-from celldyn.simulate.parallel import aside_job, piped_job
+from celldyn.simulate.parallel import piped_job
 
 if TYPE_CHECKING:
     from celldyn.simulate.config import SimulationConfig

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celldyn.data.writing import check_target
+from celldyn.devices import aside_job
 from celldyn.errors import FileFormatError
 from celldyn.jobs import Job, run, scaled
 from celldyn.persist import atomic_path
 from celldyn.simulate.molecules.parquet import write_transcripts_job
 from celldyn.simulate.output import names
 from celldyn.simulate.output.geoparquet import geoparquet_job, outlines_parquet_job
-from celldyn.simulate.parallel import aside_job
 
 if TYPE_CHECKING:
     from anndata import AnnData

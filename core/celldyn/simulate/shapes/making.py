@@ -10,9 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from celldyn.devices import aside_job
 from celldyn.errors import MissingKeyError
 from celldyn.jobs import Job, run
-from celldyn.simulate.parallel import aside_job, blocks_job
+from celldyn.simulate.parallel import blocks_job
 from celldyn.simulate.shapes.fitting import fit
 from celldyn.simulate.shapes.nuclei import Morphologies
 from celldyn.simulate.shapes.orientation import axis_angles
