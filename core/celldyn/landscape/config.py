@@ -239,6 +239,25 @@ class ODEConfig(Branch):
     )
 
 
+class TrainingConfig(Branch):
+    """How long it is trained, and what tells when to stop."""
+
+    num_epochs: int = param(100, "Times that all walks are seen.", unit="epochs", ge=1, le=10**6)
+    validation_share: float = param(
+        0.1, "Share of the cells whose counts are held out and judge the training.", ge=0, lt=0.9
+    )
+    early_stopping: bool = param(
+        False, "Whether training ends when the held-out loss stands still, at its best."
+    )
+    patience: int = param(
+        20, "Epochs without improvement after which it ends.", unit="epochs", ge=1, le=10**6,
+        advanced=True,
+    )  # fmt: skip
+    min_delta: float = param(
+        1e-4, "What counts as improvement, in nats per count.", ge=0, le=10, advanced=True
+    )
+
+
 class LSDConfig(Branch):
     """The whole tree.
 
@@ -253,4 +272,5 @@ class LSDConfig(Branch):
     model: ModelConfig = branch(ModelConfig, "What the landscape is made of.")
     optimizer: OptimizerConfig = branch(OptimizerConfig, "How it is trained.")
     walks: WalkConfig = branch(WalkConfig, "What it is trained on.")
+    training: TrainingConfig = branch(TrainingConfig, "How long it is trained.")
     ode: ODEConfig = branch(ODEConfig, "How its flow is integrated.", advanced=True)
