@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from celldyn.landscape.phylogeny import infer_phylogeny, phylogeny_mask
     from celldyn.landscape.potential import Landscape, Potential
     from celldyn.landscape.prior import check_transition, prior_transition
+    from celldyn.landscape.streams import Streamlines
+    from celldyn.landscape.surfaces import PotentialSurface
     from celldyn.landscape.transitions import boltzmann_transitions
     from celldyn.landscape.walks import sample_walks, sample_walks_job
 
@@ -34,6 +36,8 @@ _HOME = {
     "LSDConfig": "config",
     "Landscape": "potential",
     "Potential": "potential",
+    "PotentialSurface": "surfaces",
+    "Streamlines": "streams",
     "TerminalStates": "fates",
     "Vote": "fates",
     "boltzmann_transitions": "transitions",
@@ -61,6 +65,8 @@ __all__ = [
     "LSDConfig",
     "Landscape",
     "Potential",
+    "PotentialSurface",
+    "Streamlines",
     "TerminalStates",
     "Vote",
     "boltzmann_transitions",
