@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from celldyn.kernels.rising import LARGEST
 from celldyn.vae.inputs import CountRows, Csr
-from celldyn.vae.kernels_counts import LARGEST
 
 N_ROWS = 60
 

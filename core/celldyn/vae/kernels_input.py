@@ -8,8 +8,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from celldyn.kernels.bits import narrowed
 from celldyn.vae.encoder_input import GOLDEN
-from celldyn.vae.kernels_bits import hashed, narrowed
+from celldyn.vae.kernels_hash import hashed
 
 Longs = NDArray[np.int64]
 

@@ -16,15 +16,15 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from celldyn.vae.kernels_bits import Single, exponent, mantissa, narrowed, widened
-from celldyn.vae.kernels_counts import MOST, SCRATCH, put_right
-from celldyn.vae.kernels_math import (
+from celldyn.kernels.bits import Single, exponent, mantissa, narrowed, widened
+from celldyn.kernels.curves import (
     LN2,
     exp_of_negative,
     inner,
     log1p_of_share,
     log_curve,
 )
+from celldyn.vae.kernels_counts import MOST, SCRATCH, put_right
 
 Singles = NDArray[np.float32]
 Doubles = NDArray[np.float64]

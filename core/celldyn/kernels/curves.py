@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 
-from celldyn.vae.kernels_bits import Single, exponent, mantissa, power_of_two, rounded
+from celldyn.kernels.bits import Single, exponent, mantissa, power_of_two, rounded
 
 F = TypeVar("F", bound=Callable[..., Any])
 

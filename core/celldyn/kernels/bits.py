@@ -1,4 +1,4 @@
-"""Single instructions that Numba has no word for: bits of floats, bfloat16, a hash of 32 bits.
+"""Single instructions that Numba has no word for: bits of floats, bfloat16.
 
 Importing this module imports numba; nothing is compiled before a kernel is called.
 """
@@ -12,20 +12,18 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
-from celldyn.vae.encoder_input import FIRST, SECOND
-
 Single: TypeAlias = Any
 """A float32: the compiler's numbers have no type of Python's."""
 Code: TypeAlias = Any
 """What the compiler hands to an intrinsic."""
 
-_instruction: Callable[[Callable[..., Code]], Callable[..., Single]] = intrinsic
+instruction: Callable[[Callable[..., Code]], Callable[..., Single]] = intrinsic
 
 _INT, _SHORT, _FLOAT = ir.IntType(32), ir.IntType(16), ir.FloatType()
 _ROOT_HALF_BITS, _MANTISSA_BITS, _BIAS = 0x3F3504F3, 23, 127
 
 
-@_instruction
+@instruction
 def rounded(typing: Code, x: types.Type) -> Code:
     """Return the whole number next to x."""
 
@@ -36,7 +34,7 @@ def rounded(typing: Code, x: types.Type) -> Code:
     return types.float32(types.float32), code
 
 
-@_instruction
+@instruction
 def power_of_two(typing: Code, n: types.Type) -> Code:
     """Return 2^n of a whole number within ±126."""
 
@@ -47,7 +45,7 @@ def power_of_two(typing: Code, n: types.Type) -> Code:
     return types.float32(types.float32), code
 
 
-@_instruction
+@instruction
 def exponent(typing: Code, x: types.Type) -> Code:
     """Return k of x = m 2^k with √½ ≤ m < √2."""
 
@@ -57,7 +55,7 @@ def exponent(typing: Code, x: types.Type) -> Code:
     return types.float32(types.float32), code
 
 
-@_instruction
+@instruction
 def mantissa(typing: Code, x: types.Type) -> Code:
     """Return m of x = m 2^k with √½ ≤ m < √2."""
 
@@ -74,7 +72,7 @@ def _exponent(builder: ir.IRBuilder, x: Code) -> tuple[Code, Code]:
     return bits, builder.ashr(above, _INT(_MANTISSA_BITS))
 
 
-@_instruction
+@instruction
 def widened(typing: Code, x: types.Type) -> Code:
     """Return a float32, or a bfloat16 given as uint16, as float32."""
 
@@ -86,7 +84,7 @@ def widened(typing: Code, x: types.Type) -> Code:
     return types.float32(x), code
 
 
-@_instruction
+@instruction
 def narrowed(typing: Code, x: types.Type, like: types.Type) -> Code:
     """Return a float32 as it is, or rounded to bfloat16 as uint16 where `like` is a uint16."""
 
@@ -99,18 +97,3 @@ def narrowed(typing: Code, x: types.Type, like: types.Type) -> Code:
         return builder.trunc(builder.lshr(bits, _INT(16)), _SHORT)
 
     return like(types.float32, like), code
-
-
-@_instruction
-def hashed(typing: Code, key: types.Type, number: types.Type, factor: types.Type) -> Code:
-    """Return mixed(key ^ number · factor) in 32 bits; see `encoder_input`."""
-
-    def code(context: Code, builder: ir.IRBuilder, signature: Code, given: Code) -> Code:
-        bits = builder.xor(given[0], builder.mul(given[1], given[2]))
-        for shift, multiplier in ((16, FIRST), (15, SECOND), (16, 1)):
-            bits = builder.xor(bits, builder.lshr(bits, _INT(shift)))
-            bits = builder.mul(bits, _INT(multiplier))
-        return bits
-
-    word = types.uint32
-    return word(word, word, word), code
