@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         terminal_states,
     )
     from celldyn.landscape.flowing import flow, flow_job
+    from celldyn.landscape.inputs import LSDInputs, read_inputs, read_inputs_job
     from celldyn.landscape.path import ActionPath, least_action_path, least_action_path_job
     from celldyn.landscape.phylogeny import infer_phylogeny, phylogeny_mask
     from celldyn.landscape.potential import Landscape, Potential
@@ -34,6 +35,7 @@ _HOME = {
     "ActionPath": "path",
     "Convergence": "fates",
     "LSDConfig": "config",
+    "LSDInputs": "inputs",
     "Landscape": "potential",
     "Potential": "potential",
     "PotentialSurface": "surfaces",
@@ -54,6 +56,8 @@ _HOME = {
     "nearest_vote_job": "fates",
     "phylogeny_mask": "phylogeny",
     "prior_transition": "prior",
+    "read_inputs": "inputs",
+    "read_inputs_job": "inputs",
     "sample_walks": "walks",
     "sample_walks_job": "walks",
     "terminal_states": "fates",
@@ -63,6 +67,7 @@ __all__ = [
     "ActionPath",
     "Convergence",
     "LSDConfig",
+    "LSDInputs",
     "Landscape",
     "Potential",
     "PotentialSurface",
@@ -83,6 +88,8 @@ __all__ = [
     "nearest_vote_job",
     "phylogeny_mask",
     "prior_transition",
+    "read_inputs",
+    "read_inputs_job",
     "sample_walks",
     "sample_walks_job",
     "terminal_states",
