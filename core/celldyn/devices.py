@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+MOST_THREADS = 4
+"""Matrices of a minibatch are too small for more."""
 
 _UNKNOWN_MEMORY = 4 << 30
 """Bytes taken to be free where the system does not say."""
@@ -69,6 +72,19 @@ def usable_threads() -> int:
 def spare_threads() -> int:
     """Return how many threads work may take while a window stays alive: cores − 1, at least 1."""
     return max(usable_threads() - 1, 1)
+
+
+@contextmanager
+def few_threads() -> Iterator[None]:
+    """Leave a core to others: threads that spin as they wait collapse where cores are busy."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(spare_threads(), MOST_THREADS, before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def compile_job(compilers: list[Callable[[], object]]) -> Job[None]:

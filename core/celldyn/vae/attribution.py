@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from celldyn.data.words import listed
+from celldyn.devices import few_threads
 from celldyn.errors import ConfigError
 from celldyn.jobs import Job, Pace, Progress
 from celldyn.vae.decoding import GATHER_FROM, Telling, hidden, moved, native, telling_of
 from celldyn.vae.inputs import Batch, VAEInputs
 from celldyn.vae.modality import ModalityPart
 from celldyn.vae.module import VAEModule
-from celldyn.vae.optimiser import few_threads
 from celldyn.vae.predicting import Cells, evaluating, log_library
 from celldyn.vae.references import Reference, reference_scaling, reference_shares
 

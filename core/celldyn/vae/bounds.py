@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from celldyn.devices import few_threads
 from celldyn.jobs import Job, Pace, Progress
 from celldyn.vae.draws import Draws
 from celldyn.vae.inputs import Batch
 from celldyn.vae.likelihood import gamma_poisson_log_prob
 from celldyn.vae.module import Posterior, VAEModule
-from celldyn.vae.optimiser import few_threads
 from celldyn.vae.predicting import (
     MEAN,
     Cells,

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from celldyn import keys
 from celldyn.data.words import listed
+from celldyn.devices import few_threads
 from celldyn.errors import DataError, NotFittedError
 from celldyn.jobs import Job, Pace, Progress
 from celldyn.vae.covariates import CellTable, groups_of, numbers_of
 from celldyn.vae.fitted import FittedVAE
 from celldyn.vae.inputs import Batch, Ints
 from celldyn.vae.module import VAEModule
-from celldyn.vae.optimiser import few_threads
 from celldyn.vae.predicting import BLOCK, columns_of, evaluating, fractions
 from celldyn.vae.roles import PARAMETERS
 from celldyn.vae.setup_record import Setup

@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from celldyn.devices import few_threads
 from celldyn.errors import DataError
 from celldyn.jobs import Job, Pace, Progress
 from celldyn.vae.changing import Change
 from celldyn.vae.decoding import hidden, native, telling_of
 from celldyn.vae.inputs import Batch, Ints
 from celldyn.vae.module import Posterior
-from celldyn.vae.optimiser import few_threads
 from celldyn.vae.predicting import Cells, drawing, evaluating, generator_of, look_job
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from celldyn.devices import few_threads
 from celldyn.jobs import Job, Pace, Progress
 from celldyn.vae.changing import Change
 from celldyn.vae.draws import Draws
 from celldyn.vae.inputs import Batch, Ints
 from celldyn.vae.module import Posterior, VAEModule
-from celldyn.vae.optimiser import few_threads
 from celldyn.vae.predicting import (
     MEAN,
     Cells,

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import torch
 
-from celldyn.devices import spare_threads
 from celldyn.errors import ConfigError
 from celldyn.vae.config import TrainConfig
 from celldyn.vae.module import VAEModule
@@ -19,9 +16,6 @@ step at a time, and the networks' step would take thousands of them (specs/vae.m
 
 FEATURE_EPS = 1e-8
 """Adam's ε there: gradients of single features are small, and a large ε would still them."""
-
-MOST_THREADS = 4
-"""Matrices of a minibatch are too small for more."""
 
 
 def adam(module: VAEModule, config: TrainConfig) -> torch.optim.Adam:
@@ -104,14 +98,3 @@ def wants_low_precision(config: TrainConfig, device: torch.device) -> bool:
         return False
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(bool(getattr(torch.cpu, name, bool)()) for name in names)
-
-
-@contextmanager
-def few_threads() -> Iterator[None]:
-    """Leave a core to others: threads that spin as they wait collapse where cores are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(min(spare_threads(), MOST_THREADS, before))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from celldyn.data.words import listed
+from celldyn.devices import few_threads
 from celldyn.errors import DataError
 from celldyn.jobs import Job, Pace, Progress
 from celldyn.vae.changing import Change, changed
 from celldyn.vae.draws import Draws
 from celldyn.vae.inputs import Batch, CountRows, Ints, VAEInputs
 from celldyn.vae.module import Posterior, VAEModule
-from celldyn.vae.optimiser import few_threads
 from celldyn.vae.reconstruction import reconstruction
 
 Arrays: TypeAlias = dict[str, NDArray[Any]]

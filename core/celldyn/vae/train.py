@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from celldyn.devices import choose_device, compile_job
+from celldyn.devices import choose_device, compile_job, few_threads
 from celldyn.errors import DataError
 from celldyn.jobs import Job, Pace, Progress, scaled
 from celldyn.vae.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
@@ -21,7 +21,7 @@ from celldyn.vae.course import EarlyStop, History, kl_weight, max_epochs
 from celldyn.vae.inputs import Batch, Ints, VAEInputs
 from celldyn.vae.loader import Minibatches
 from celldyn.vae.module import VAEModule
-from celldyn.vae.optimiser import adam, few_threads, may_decay, wants_low_precision
+from celldyn.vae.optimiser import adam, may_decay, wants_low_precision
 from celldyn.vae.reconstruction import compile_kernels
 
 Terms = dict[str, float]
