@@ -163,8 +163,8 @@ def _with_graph(
         grid += [begin + (end - begin) * (i + 1) / n_steps for i in range(n_steps)]
         kept.append(len(grid) - 1)
     name = {"rk4": "rk4", "heun": "heun2", "euler": "euler"}[scheme]
-    solve = _solver(adjoint=adjoint)
-    paths = solve(_Downhill(potential), z, on_device_of(z, grid), method=name)
+    solve = solver(adjoint=adjoint)
+    paths = solve(Downhill(potential), z, on_device_of(z, grid), method=name)
     return cast("Tensor", paths[kept] if len(kept) < len(grid) else paths)
 
 
@@ -185,21 +185,21 @@ def _adapted(
 ) -> Tensor:
     if len(times) == 1:
         return z[None]
-    solve = _solver(adjoint=adjoint)
+    solve = solver(adjoint=adjoint)
     found = solve(
-        _Downhill(potential), z, on_device_of(z, times), method="dopri5", rtol=rtol, atol=atol
+        Downhill(potential), z, on_device_of(z, times), method="dopri5", rtol=rtol, atol=atol
     )
     return cast("Tensor", found)
 
 
-def _solver(*, adjoint: bool) -> Callable[..., Any]:
+def solver(*, adjoint: bool) -> Callable[..., Any]:
     import torchdiffeq
 
     chosen: Callable[..., Any] = torchdiffeq.odeint_adjoint if adjoint else torchdiffeq.odeint
     return chosen
 
 
-class _Downhill(torch.nn.Module):
+class Downhill(torch.nn.Module):
     """−∇V as torchdiffeq asks for it; a module, so that the adjoint finds the parameters."""
 
     def __init__(self, potential: Landscape) -> None:

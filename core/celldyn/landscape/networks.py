@@ -21,6 +21,11 @@ from celldyn.landscape.potential import Potential
 THETA_START = 100.0
 """Inverse dispersion of every gene before anything is known of it."""
 
+PRIOR_SCALE_B = 10.0
+"""Standard deviation of p(B) about the RNN's output."""
+GUARD = 1e-3
+"""Added to means and inverse dispersions of counts before logarithms are taken."""
+
 _LEAST_SCALE = 1e-4
 """A standard deviation is never smaller: softplus alone comes to 0 in float32."""
 
@@ -148,11 +153,9 @@ class Networks(nn.Module):
         n_out = n_genes * (2 if model.likelihood == "zinb" else 1)
         self.z_decoder = NormalisedMLP([d, *dims.z_decoder, n_out])
         self.xl_encoder = (
-            None
-            if model.library == "observed"
-            else NormalisedMLP([n_genes, *dims.xl_encoder, 2])
+            None if model.library == "observed" else NormalisedMLP([n_genes, *dims.xl_encoder, 2])
         )
-        self.prior_rnn = nn.RNN(n_genes, b, 2, nonlinearity="relu")
+        self.prior_rnn = nn.RNN(n_genes, b, 2, nonlinearity="relu", batch_first=True)
         self.h_0 = nn.Parameter(torch.zeros(2, 1, b))
         self.potential = Potential(
             d, dims.potential, dims.potential_af, confinement=model.confinement
