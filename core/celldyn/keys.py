@@ -59,6 +59,91 @@ CELL_RADII = Key(
 TRUTH_LATENT = Key("obsm", "truth_latent", "simulate", "(n_obs, n_dims) true state z")
 TRUTH_VELOCITY = Key("obsm", "truth_velocity", "simulate", "(n_obs, n_dims) true -∇V(z)")
 TRUTH_FATES = Key("obsm", "truth_fates", "simulate", "(n_obs, n_fates) true fate probabilities")
+TRUTH_DPT = Key(
+    "obs",
+    "dpt_pseudotime",
+    "data",
+    "(n_obs,) diffusion pseudotime in [0, 1], scanpy's key; NaN where no root is reached from",
+)
+POTENTIAL = Key("obs", "potential", "landscape", "(n_obs,) V of the learned landscape")
+ENTROPY = Key("obs", "entropy", "landscape", "(n_obs,) plasticity as LSD defines it")
+PSEUDOTIME = Key("obs", "lsd_pseudotime", "landscape", "(n_obs,) pseudotime of the landscape")
+FLOW_TIME = Key(
+    "obs", "lsd_flow_time", "landscape", "(n_obs,) in [0, 1], time that the flow takes to a cell"
+)
+CELL_STATE = Key("obsm", "X_cell_state", "landscape", "(n_obs, z_dim) mean of the cell state z")
+DIFF_STATE = Key(
+    "obsm", "X_diff_state", "landscape", "(n_obs, B_dim) mean of the differentiation state B"
+)
+VELOCITY = Key("obsm", "lsd_velocity", "landscape", "(n_obs, z_dim) -∇V at the cell state")
+ARROWS = Key(
+    "obsm",
+    "lsd_arrows_{embedding}",
+    "landscape",
+    "(n_obs, 2 or 3) where the flow takes a cell, in units of an embedding",
+)
+TRANSITIONS = Key("obsp", "transitions", "landscape", "(n_obs, n_obs) CSR, rows sum to 1")
+FATE = Key("obs", "fate", "landscape", "(n_obs,) name of the fate that a cell ends in")
+FATES = Key(
+    "obsm", "fate_probabilities", "landscape", "(n_obs, n_fates) chances of fates; rows sum to 1"
+)
+FATES_LOW = Key(
+    "obsm", "fate_low", "landscape", "(n_obs, n_fates) lower end of their 95 % interval"
+)
+FATES_HIGH = Key(
+    "obsm", "fate_high", "landscape", "(n_obs, n_fates) upper end of their 95 % interval"
+)
+FATE_CERTAIN = Key(
+    "obs", "fate_certain", "landscape", "(n_obs,) bool, whether the data tell the fate apart"
+)
+FATE_AGREEMENT = Key(
+    "obs", "fate_agreement", "landscape", "(n_obs,) share of models that say this fate"
+)
+FATE_ENTROPY = Key(
+    "obs", "fate_entropy", "landscape", "(n_obs,) entropy of fate_probabilities, nats"
+)
+FATE_PATHS = Key(
+    "obsm",
+    "fate_paths",
+    "landscape",
+    "(n_obs, n_times) int32, nearest cell on a cell's way down, at the times of uns fates",
+)
+FATE_INFO = Key(
+    "uns", "fates", "landscape", "in uns['celldyn']: names, times, method, notes of the fates"
+)
+PLASTICITY = Key(
+    "obs", "plasticity", "landscape", "(n_obs,) in [0, 1], entropy of fates over its maximum"
+)
+PLASTICITY_LOW = Key(
+    "obs", "plasticity_low", "landscape", "(n_obs,) lower end of its 95 % interval"
+)
+PLASTICITY_HIGH = Key(
+    "obs", "plasticity_high", "landscape", "(n_obs,) upper end of its 95 % interval"
+)
+LANDSCAPE_INFO = Key(
+    "uns", "landscape", "landscape", "in uns['celldyn']: config, history, notes, and the model"
+)
+LANDSCAPE_EFFECT = Key(
+    "obsm",
+    "landscape_effect_{name}",
+    "landscape",
+    "(n_obs, n_fates) change of fate chances by a perturbation; NaN in cells that were not asked",
+)
+LANDSCAPE_PERTURBED = Key(
+    "uns",
+    "landscape_perturbed_{name}",
+    "landscape",
+    "in uns['celldyn']: what was perturbed in the landscape, how, and its effect on each fate",
+)
+LANDSCAPE_SCREEN = Key(
+    "uns",
+    "landscape_screen_{name}",
+    "landscape",
+    "in uns['celldyn']: effect of each gene of a screen on each fate",
+)
+LATENT = Key("obsm", "truth_latent", "simulate", "(n_obs, n_dims) true state z")
+TRUTH_VELOCITY = Key("obsm", "truth_velocity", "simulate", "(n_obs, n_dims) true -∇V(z)")
+TRUTH_FATES = Key("obsm", "truth_fates", "simulate", "(n_obs, n_fates) true fate probabilities")
 TRUTH_POTENTIAL = Key("obs", "truth_potential", "simulate", "(n_obs,) true V(z)")
 TRUTH_TIME = Key("obs", "truth_time", "simulate", "(n_obs,) true time")
 TRUTH_FATE = Key("obs", "truth_fate", "simulate", "(n_obs,) fate that the cell's own path reaches")
@@ -210,11 +295,32 @@ TABLE: tuple[Key, ...] = (
     BETAS_TRANSITIONS,
     BETAS_ARROWS,
     PERTURBED,
+    DPT,
     POTENTIAL,
     ENTROPY,
     PSEUDOTIME,
-    FATE,
+    FLOW_TIME,
+    CELL_STATE,
+    DIFF_STATE,
+    VELOCITY,
+    ARROWS,
     TRANSITIONS,
+    FATE,
+    FATES,
+    FATES_LOW,
+    FATES_HIGH,
+    FATE_CERTAIN,
+    FATE_AGREEMENT,
+    FATE_ENTROPY,
+    FATE_PATHS,
+    FATE_INFO,
+    PLASTICITY,
+    PLASTICITY_LOW,
+    PLASTICITY_HIGH,
+    LANDSCAPE_INFO,
+    LANDSCAPE_EFFECT,
+    LANDSCAPE_PERTURBED,
+    LANDSCAPE_SCREEN,
     LATENT,
     UMAP,
     NORMALIZED,
