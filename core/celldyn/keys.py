@@ -59,7 +59,84 @@ CELL_RADII = Key(
 TRUTH_LATENT = Key("obsm", "truth_latent", "simulate", "(n_obs, n_dims) true state z")
 TRUTH_VELOCITY = Key("obsm", "truth_velocity", "simulate", "(n_obs, n_dims) true -∇V(z)")
 TRUTH_FATES = Key("obsm", "truth_fates", "simulate", "(n_obs, n_fates) true fate probabilities")
-TRUTH_DPT = Key(
+TRUTH_POTENTIAL = Key("obs", "truth_potential", "simulate", "(n_obs,) true V(z)")
+TRUTH_TIME = Key("obs", "truth_time", "simulate", "(n_obs,) true time")
+TRUTH_FATE = Key("obs", "truth_fate", "simulate", "(n_obs,) fate that the cell's own path reaches")
+TRUTH_STATE = Key("obs", "truth_state", "simulate", "(n_obs,) root, trunk or branch of the state")
+TRUTH_FATE_ENTROPY = Key(
+    "obs", "truth_fate_entropy", "simulate", "(n_obs,) entropy of truth_fates, nats"
+)
+TRUTH_AMBIENT = Key("layers", "truth_ambient", "simulate", "(n_obs, n_vars) ambient part of X")
+TRUTH_STEP = Key(
+    "layers", "truth_{step}", "simulate", "(n_obs, n_vars) counts before a technical step"
+)
+TRUTH_EXPECTED = Key(
+    "layers", "truth_expected", "simulate", "(n_obs, n_vars) float32 native means before any noise"
+)
+TRUTH_SPILL = Key(
+    "obsp",
+    "truth_spill",
+    "simulate",
+    "(n_obs, n_obs) share of a cell's molecules in its neighbours",
+)
+TRUTH_COMPOSITION = Key(
+    "obsm", "truth_composition", "simulate", "(n_spots, n_types) true shares of the cell types"
+)
+PLATFORM = Key("uns", "platform", "simulate", "of a platform's table: kind, name, shape, size_um")
+SPLICED = Key("layers", "spliced", "simulate", "(n_obs, n_vars) spliced counts")
+UNSPLICED = Key("layers", "unspliced", "simulate", "(n_obs, n_vars) unspliced counts")
+
+BETAS = Key(
+    "obsm",
+    "betas_{gene}",
+    "betas",
+    "(n_obs, 1 + n_modulators) float64 coefficients of one target gene; 0 where skipped",
+)
+BETAS_INFO = Key(
+    "uns",
+    "betas_{gene}",
+    "betas",
+    "in uns['celldyn']: columns, scores, held-out scores and config of one target gene",
+)
+BETAS_STORE = Key(
+    "uns",
+    "betas_store",
+    "betas",
+    "in uns['celldyn']: the panel's zarr folder, as seen from the folder of the file",
+)
+BETAS_R2 = Key(
+    "var", "betas_r2", "betas", "(n_vars,) training R² of a panel, mean over cells; NaN if absent"
+)
+BETAS_HELDOUT_R2 = Key(
+    "var", "betas_heldout_r2", "betas", "(n_vars,) R² on held-out blocks, mean over cells"
+)
+BETAS_DELTA = Key(
+    "layers",
+    "betas_delta_{name}",
+    "betas",
+    "(n_obs, n_vars) float32 change of expression by a perturbation; CSR where most of it is 0",
+)
+BETAS_SHIFT = Key(
+    "obs", "betas_shift_{name}", "betas", "(n_obs,) float32 norm of a cell's change by it"
+)
+BETAS_TRANSITIONS = Key(
+    "obsp",
+    "betas_transitions_{name}",
+    "betas",
+    "(n_obs, n_obs) CSR chance that a perturbed cell goes to another; rows sum to 1, or to 0 "
+    "where the chance without a change is taken off",
+)
+BETAS_ARROWS = Key(
+    "obsm", "betas_arrows_{name}", "betas", "(n_obs, 2) where it goes, in units of the embedding"
+)
+PERTURBED = Key(
+    "uns",
+    "perturbed_{name}",
+    "betas",
+    "in uns['celldyn']: what was perturbed, how, and its effect on each cell type and gene",
+)
+
+DPT = Key(
     "obs",
     "dpt_pseudotime",
     "data",
@@ -141,91 +218,6 @@ LANDSCAPE_SCREEN = Key(
     "landscape",
     "in uns['celldyn']: effect of each gene of a screen on each fate",
 )
-LATENT = Key("obsm", "truth_latent", "simulate", "(n_obs, n_dims) true state z")
-TRUTH_VELOCITY = Key("obsm", "truth_velocity", "simulate", "(n_obs, n_dims) true -∇V(z)")
-TRUTH_FATES = Key("obsm", "truth_fates", "simulate", "(n_obs, n_fates) true fate probabilities")
-TRUTH_POTENTIAL = Key("obs", "truth_potential", "simulate", "(n_obs,) true V(z)")
-TRUTH_TIME = Key("obs", "truth_time", "simulate", "(n_obs,) true time")
-TRUTH_FATE = Key("obs", "truth_fate", "simulate", "(n_obs,) fate that the cell's own path reaches")
-TRUTH_STATE = Key("obs", "truth_state", "simulate", "(n_obs,) root, trunk or branch of the state")
-TRUTH_FATE_ENTROPY = Key(
-    "obs", "truth_fate_entropy", "simulate", "(n_obs,) entropy of truth_fates, nats"
-)
-TRUTH_AMBIENT = Key("layers", "truth_ambient", "simulate", "(n_obs, n_vars) ambient part of X")
-TRUTH_STEP = Key(
-    "layers", "truth_{step}", "simulate", "(n_obs, n_vars) counts before a technical step"
-)
-TRUTH_EXPECTED = Key(
-    "layers", "truth_expected", "simulate", "(n_obs, n_vars) float32 native means before any noise"
-)
-TRUTH_SPILL = Key(
-    "obsp",
-    "truth_spill",
-    "simulate",
-    "(n_obs, n_obs) share of a cell's molecules in its neighbours",
-)
-TRUTH_COMPOSITION = Key(
-    "obsm", "truth_composition", "simulate", "(n_spots, n_types) true shares of the cell types"
-)
-PLATFORM = Key("uns", "platform", "simulate", "of a platform's table: kind, name, shape, size_um")
-SPLICED = Key("layers", "spliced", "simulate", "(n_obs, n_vars) spliced counts")
-UNSPLICED = Key("layers", "unspliced", "simulate", "(n_obs, n_vars) unspliced counts")
-
-BETAS = Key(
-    "obsm",
-    "betas_{gene}",
-    "betas",
-    "(n_obs, 1 + n_modulators) float64 coefficients of one target gene; 0 where skipped",
-)
-BETAS_INFO = Key(
-    "uns",
-    "betas_{gene}",
-    "betas",
-    "in uns['celldyn']: columns, scores, held-out scores and config of one target gene",
-)
-BETAS_STORE = Key(
-    "uns",
-    "betas_store",
-    "betas",
-    "in uns['celldyn']: the panel's zarr folder, as seen from the folder of the file",
-)
-BETAS_R2 = Key(
-    "var", "betas_r2", "betas", "(n_vars,) training R² of a panel, mean over cells; NaN if absent"
-)
-BETAS_HELDOUT_R2 = Key(
-    "var", "betas_heldout_r2", "betas", "(n_vars,) R² on held-out blocks, mean over cells"
-)
-BETAS_DELTA = Key(
-    "layers",
-    "betas_delta_{name}",
-    "betas",
-    "(n_obs, n_vars) float32 change of expression by a perturbation; CSR where most of it is 0",
-)
-BETAS_SHIFT = Key(
-    "obs", "betas_shift_{name}", "betas", "(n_obs,) float32 norm of a cell's change by it"
-)
-BETAS_TRANSITIONS = Key(
-    "obsp",
-    "betas_transitions_{name}",
-    "betas",
-    "(n_obs, n_obs) CSR chance that a perturbed cell goes to another; rows sum to 1, or to 0 "
-    "where the chance without a change is taken off",
-)
-BETAS_ARROWS = Key(
-    "obsm", "betas_arrows_{name}", "betas", "(n_obs, 2) where it goes, in units of the embedding"
-)
-PERTURBED = Key(
-    "uns",
-    "perturbed_{name}",
-    "betas",
-    "in uns['celldyn']: what was perturbed, how, and its effect on each cell type and gene",
-)
-
-POTENTIAL = Key("obs", "potential", "landscape", "(n_obs,) V of the learned landscape")
-ENTROPY = Key("obs", "entropy", "landscape", "(n_obs,) plasticity as LSD defines it")
-PSEUDOTIME = Key("obs", "lsd_pseudotime", "landscape", "(n_obs,) pseudotime of the landscape")
-FATE = Key("obs", "fate", "landscape", "(n_obs,) name of the fate that a cell ends in")
-TRANSITIONS = Key("obsp", "transitions", "landscape", "(n_obs, n_obs) CSR, rows sum to 1")
 LATENT = Key("obsm", "X_vae", "vae", "(n_obs, n_latent) mean of the latent posterior")
 UMAP = Key("obsm", "X_umap", "data", "(n_obs, 2) float32 UMAP, scanpy's key")
 NORMALIZED = Key(
