@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from celldyn.landscape.phylogeny import infer_phylogeny, phylogeny_mask
     from celldyn.landscape.potential import Landscape, Potential
     from celldyn.landscape.prior import check_transition, prior_transition
+    from celldyn.landscape.projecting import (
+        arrow_confidence,
+        project_transitions,
+        project_transitions_job,
+        project_velocity,
+        project_velocity_job,
+    )
     from celldyn.landscape.streams import Streamlines
     from celldyn.landscape.surfaces import PotentialSurface
     from celldyn.landscape.transitions import boltzmann_transitions
@@ -42,6 +49,7 @@ _HOME = {
     "Streamlines": "streams",
     "TerminalStates": "fates",
     "Vote": "fates",
+    "arrow_confidence": "projecting",
     "boltzmann_transitions": "transitions",
     "check_transition": "prior",
     "committor": "absorption",
@@ -56,6 +64,10 @@ _HOME = {
     "nearest_vote_job": "fates",
     "phylogeny_mask": "phylogeny",
     "prior_transition": "prior",
+    "project_transitions": "projecting",
+    "project_transitions_job": "projecting",
+    "project_velocity": "projecting",
+    "project_velocity_job": "projecting",
     "read_inputs": "inputs",
     "read_inputs_job": "inputs",
     "sample_walks": "walks",
@@ -74,6 +86,7 @@ __all__ = [
     "Streamlines",
     "TerminalStates",
     "Vote",
+    "arrow_confidence",
     "boltzmann_transitions",
     "check_transition",
     "committor",
@@ -88,6 +101,10 @@ __all__ = [
     "nearest_vote_job",
     "phylogeny_mask",
     "prior_transition",
+    "project_transitions",
+    "project_transitions_job",
+    "project_velocity",
+    "project_velocity_job",
     "read_inputs",
     "read_inputs_job",
     "sample_walks",
