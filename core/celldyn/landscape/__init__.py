@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from celldyn.landscape.flowing import flow, flow_job
     from celldyn.landscape.inputs import LSDInputs, read_inputs, read_inputs_job
+    from celldyn.landscape.lsd import LSD
     from celldyn.landscape.path import ActionPath, least_action_path, least_action_path_job
     from celldyn.landscape.phylogeny import infer_phylogeny, phylogeny_mask
     from celldyn.landscape.potential import Landscape, Potential
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from celldyn.landscape.walks import sample_walks, sample_walks_job
 
 _HOME = {
+    "LSD": "lsd",
     "ActionPath": "path",
     "Convergence": "fates",
     "LSDConfig": "config",
@@ -76,6 +78,7 @@ _HOME = {
 }
 
 __all__ = [
+    "LSD",
     "ActionPath",
     "Convergence",
     "LSDConfig",

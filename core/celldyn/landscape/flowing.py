@@ -193,6 +193,7 @@ def _adapted(
 
 
 def solver(*, adjoint: bool) -> Callable[..., Any]:
+    """Return torchdiffeq's solver, whose gradients go back through its steps or are integrated."""
     import torchdiffeq
 
     chosen: Callable[..., Any] = torchdiffeq.odeint_adjoint if adjoint else torchdiffeq.odeint
@@ -207,4 +208,5 @@ class Downhill(torch.nn.Module):
         self.potential = potential
 
     def forward(self, t: Tensor, z: Tensor) -> Tensor:
+        """Return dz/dt, (n, d)."""
         return -self.potential.gradient(z)

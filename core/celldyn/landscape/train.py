@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -46,6 +47,8 @@ class Plan:
         Where it runs.
     seed
         Of everything random; an epoch's numbers depend on it and on the epoch alone.
+    save, save_every
+        What is called after every so many epochs, and after the last one.
     """
 
     cfg: LSDConfig
@@ -54,6 +57,8 @@ class Plan:
     num_epochs: int
     device: torch.device
     seed: int
+    save: Callable[[], None] | None = None
+    save_every: int = 50
 
 
 def held_out_cells(n_cells: int, share: float, seed: int) -> Cells:
@@ -114,7 +119,6 @@ class Trainer:
         self.usable = ~held if held.any() else None
         self._held_out = self._held_out_batch(held)
         self._good = self._state()
-        self._good_optimiser = course.optimiser
         self._best: dict[str, Tensor] | None = None
         self._substeps = self.cfg.ode.substeps
 
@@ -122,7 +126,6 @@ class Trainer:
         """Leave the networks of the last whole epoch, on the CPU, and what was done so far."""
         self.networks.load_state_dict(self._good)
         self.networks.to("cpu").eval()
-        self.course.optimiser = self._good_optimiser
         self._held_out = self._best = None
 
     def run_job(self) -> Job[Course]:
@@ -135,9 +138,12 @@ class Trainer:
             held_out = self._evaluate()
             lr = learning_rate(self.cfg.optimizer.adam, self.course.epoch)
             told = self.course.add(train, held_out, lr)
-            self._good, self._good_optimiser = self._state(), self.optimiser.state()
+            self._good, self.course.optimiser = self._state(), self.optimiser.state()
             yield self._progress(k + 1.0, train["loss"], told)
-            if held_out and self._ends(first + k, held_out["loss"]):
+            ends = self._ends(first + k, held_out) or k + 1 == n_epochs
+            if self.plan.save and (ends or not self.course.epoch % self.plan.save_every):
+                self.plan.save()
+            if ends:
                 break
         best = self.course.best_epoch
         found = {} if best is None else {"best epoch": float(best)}
@@ -219,13 +225,16 @@ class Trainer:
         values = torch.stack([terms[name] for name in parts]).tolist()
         return {"loss": sum(values), "reconstruction": values[0]}
 
-    def _ends(self, epoch: int, loss: float) -> bool:
-        if self.stop.improved(epoch, loss):
+    def _ends(self, epoch: int, held_out: dict[str, float]) -> bool:
+        if not held_out:
+            return False
+        if self.stop.improved(epoch, held_out["loss"]):
             self.course.best_epoch = epoch
             self._best = self._good if self.cfg.training.early_stopping else None
         self.course.stopped_early = self.stop.due(epoch)
         if self.course.stopped_early and self._best is not None:
             self._good = self._best
+            self.networks.load_state_dict(self._best)
         return self.course.stopped_early
 
     # --- parts ---------------------------------------------------------------------------------
@@ -250,8 +259,3 @@ class Trainer:
     def _seed_noise(self, what: str) -> None:
         text = f"{self.plan.seed}/{what}".encode()
         self.noise.manual_seed(int.from_bytes(hashlib.sha256(text).digest()[:7], "big"))
-
-
-def copy_of(course: Course) -> Course:
-    """Return a course that may be added to without changing this one."""
-    return replace(course, rows=list(course.rows), optimiser=dict(course.optimiser))
