@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,14 +14,15 @@ from numpy.typing import NDArray
 
 from celldyn import keys
 from celldyn.data.check import require_counts
+from celldyn.data.child import child_job, get_matrix, put_matrix, say_stages
 from celldyn.data.words import listed
 from celldyn.errors import DataError, MissingKeyError
-from celldyn.jobs import MAX_SILENCE_S, Job, Progress
+from celldyn.jobs import Job
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-USUAL = (keys.UMAP.name, "X_tsne", keys.LATENT.name, "X_pca")
+USUAL = (keys.UMAP.name, "X_tsne", keys.LATENT.name, keys.CELL_STATE.name, "X_pca")
 """Embeddings under the names that they usually have, the one to look at first in front."""
 
 MAX_COMPONENTS = 50
@@ -61,7 +59,9 @@ def _is_embedding(key: str, table: Any) -> bool:  # noqa: ANN401
 
 
 def _result_prefixes() -> tuple[str, ...]:
-    return (keys.BETAS.name.partition("{")[0],)
+    results = (keys.BETAS, keys.ARROWS, keys.LANDSCAPE_EFFECT, keys.VELOCITY, keys.FATES,
+               keys.FATES_LOW, keys.FATES_HIGH, keys.FATE_PATHS)  # fmt: skip
+    return tuple(key.name.partition("{")[0] for key in results)
 
 
 def embedding(adata: AnnData, key: str, axes: tuple[int, int] = (0, 1)) -> NDArray[np.float64]:
@@ -140,59 +140,20 @@ def umap_job(matrix: Any, *, seed: int = 0) -> Job[NDArray[np.float32]]:  # noqa
         If the layout cannot be made; says what the library said.
     """
     with TemporaryDirectory(prefix="celldyn-umap-") as folder:
-        given = _put(matrix, Path(folder))
-        made, said = Path(folder, "umap.npy"), Path(folder, "said.txt")
-        script = "import sys; from celldyn.data import embed; embed.umap_file(*sys.argv[1:])"
-        command = [sys.executable, "-c", script, str(given), str(made), str(seed)]
-        with said.open("wb") as out:
-            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-        try:
-            while child.poll() is None:
-                yield _progress(said)
-                time.sleep(MAX_SILENCE_S / 2)
-        finally:
-            child.kill()
-            child.wait()
-        if not made.exists():
-            last = (_lines(said) or ["it ended without a word"])[-1]
-            raise DataError(f"the UMAP could not be made ({last})", "look at the matrix")
+        given = put_matrix(matrix, Path(folder))
+        made = Path(folder, "umap.npy")
+        arguments = [str(given), str(made), str(seed)]
+        yield from child_job(f"{__name__}:umap_file", arguments, _STAGES, made, "UMAP")
         layout: NDArray[np.float32] = np.load(made)
         return layout
-
-
-def _put(matrix: Any, folder: Path) -> Path:  # noqa: ANN401
-    from scipy import sparse
-
-    if hasattr(matrix, "tocsr"):
-        path = folder / "matrix.npz"
-        sparse.save_npz(path, matrix.tocsr(), compressed=False)
-    else:
-        path = folder / "matrix.npy"
-        np.save(path, np.asarray(matrix))
-    return path
-
-
-def _progress(said: Path) -> Progress:
-    reached = [line for line in _lines(said) if line in _STAGES]
-    if not reached:
-        return Progress("starting", 0, len(_STAGES))
-    return Progress(reached[-1], _STAGES.index(reached[-1]), len(_STAGES))
-
-
-def _lines(said: Path) -> list[str]:
-    return said.read_text(errors="replace").split("\n")[:-1]
 
 
 def umap_file(matrix: str, result: str, seed: str) -> None:
     """Do the work of `umap_job` from file to file; each stage is written as a line."""
     from anndata import AnnData
-    from scipy import sparse
 
-    path = Path(matrix)
-    adata = AnnData(sparse.load_npz(path) if path.suffix == ".npz" else np.load(path))
-    for stage in _umap_stages(adata, int(seed)):
-        sys.stdout.write(f"{stage}\n")
-        sys.stdout.flush()
+    adata = AnnData(get_matrix(Path(matrix)))
+    say_stages(_umap_stages(adata, int(seed)))
     np.save(result, np.asarray(adata.obsm[keys.UMAP.name], np.float32))
 
 
