@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from celldyn.landscape.absorption import committor, committor_job
     from celldyn.landscape.config import LSDConfig
+    from celldyn.landscape.fate_table import CellFates
     from celldyn.landscape.fates import (
         Convergence,
         TerminalStates,
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
         nearest_vote_job,
         terminal_states,
     )
+    from celldyn.landscape.fating import cell_fates, cell_fates_job
     from celldyn.landscape.flowing import flow, flow_job
     from celldyn.landscape.inputs import LSDInputs, read_inputs, read_inputs_job
     from celldyn.landscape.lsd import LSD
     from celldyn.landscape.path import ActionPath, least_action_path, least_action_path_job
     from celldyn.landscape.phylogeny import infer_phylogeny, phylogeny_mask
+    from celldyn.landscape.plasticity import Plasticity, plasticity_of_votes
     from celldyn.landscape.potential import Landscape, Potential
     from celldyn.landscape.prior import check_transition, prior_transition
     from celldyn.landscape.projecting import (
@@ -40,12 +43,14 @@ if TYPE_CHECKING:
     from celldyn.landscape.walks import sample_walks, sample_walks_job
 
 _HOME = {
-    "LSD": "lsd",
     "ActionPath": "path",
+    "CellFates": "fate_table",
     "Convergence": "fates",
+    "LSD": "lsd",
     "LSDConfig": "config",
     "LSDInputs": "inputs",
     "Landscape": "potential",
+    "Plasticity": "plasticity",
     "Potential": "potential",
     "PotentialSurface": "surfaces",
     "Streamlines": "streams",
@@ -53,6 +58,8 @@ _HOME = {
     "Vote": "fates",
     "arrow_confidence": "projecting",
     "boltzmann_transitions": "transitions",
+    "cell_fates": "fating",
+    "cell_fates_job": "fating",
     "check_transition": "prior",
     "committor": "absorption",
     "committor_job": "absorption",
@@ -65,6 +72,7 @@ _HOME = {
     "nearest_vote": "fates",
     "nearest_vote_job": "fates",
     "phylogeny_mask": "phylogeny",
+    "plasticity_of_votes": "plasticity",
     "prior_transition": "prior",
     "project_transitions": "projecting",
     "project_transitions_job": "projecting",
@@ -80,10 +88,12 @@ _HOME = {
 __all__ = [
     "LSD",
     "ActionPath",
+    "CellFates",
     "Convergence",
     "LSDConfig",
     "LSDInputs",
     "Landscape",
+    "Plasticity",
     "Potential",
     "PotentialSurface",
     "Streamlines",
@@ -91,6 +101,8 @@ __all__ = [
     "Vote",
     "arrow_confidence",
     "boltzmann_transitions",
+    "cell_fates",
+    "cell_fates_job",
     "check_transition",
     "committor",
     "committor_job",
@@ -103,6 +115,7 @@ __all__ = [
     "nearest_vote",
     "nearest_vote_job",
     "phylogeny_mask",
+    "plasticity_of_votes",
     "prior_transition",
     "project_transitions",
     "project_transitions_job",
