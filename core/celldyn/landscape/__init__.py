@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from celldyn.landscape.fating import cell_fates, cell_fates_job
     from celldyn.landscape.flowing import flow, flow_job
+    from celldyn.landscape.gridding import ArrowGrid, arrow_grid, arrow_grid_job
     from celldyn.landscape.inputs import LSDInputs, read_inputs, read_inputs_job
     from celldyn.landscape.lsd import LSD
     from celldyn.landscape.path import ActionPath, least_action_path, least_action_path_job
@@ -37,13 +38,19 @@ if TYPE_CHECKING:
         project_velocity,
         project_velocity_job,
     )
-    from celldyn.landscape.streams import Streamlines
+    from celldyn.landscape.streams import (
+        Streamlines,
+        lines_on_grid_job,
+        streamlines,
+        streamlines_job,
+    )
     from celldyn.landscape.surfaces import PotentialSurface
     from celldyn.landscape.transitions import boltzmann_transitions
     from celldyn.landscape.walks import sample_walks, sample_walks_job
 
 _HOME = {
     "ActionPath": "path",
+    "ArrowGrid": "gridding",
     "CellFates": "fate_table",
     "Convergence": "fates",
     "LSD": "lsd",
@@ -57,6 +64,8 @@ _HOME = {
     "TerminalStates": "fates",
     "Vote": "fates",
     "arrow_confidence": "projecting",
+    "arrow_grid": "gridding",
+    "arrow_grid_job": "gridding",
     "boltzmann_transitions": "transitions",
     "cell_fates": "fating",
     "cell_fates_job": "fating",
@@ -69,6 +78,7 @@ _HOME = {
     "infer_phylogeny": "phylogeny",
     "least_action_path": "path",
     "least_action_path_job": "path",
+    "lines_on_grid_job": "streams",
     "nearest_vote": "fates",
     "nearest_vote_job": "fates",
     "phylogeny_mask": "phylogeny",
@@ -82,12 +92,15 @@ _HOME = {
     "read_inputs_job": "inputs",
     "sample_walks": "walks",
     "sample_walks_job": "walks",
+    "streamlines": "streams",
+    "streamlines_job": "streams",
     "terminal_states": "fates",
 }
 
 __all__ = [
     "LSD",
     "ActionPath",
+    "ArrowGrid",
     "CellFates",
     "Convergence",
     "LSDConfig",
@@ -100,6 +113,8 @@ __all__ = [
     "TerminalStates",
     "Vote",
     "arrow_confidence",
+    "arrow_grid",
+    "arrow_grid_job",
     "boltzmann_transitions",
     "cell_fates",
     "cell_fates_job",
@@ -112,6 +127,7 @@ __all__ = [
     "infer_phylogeny",
     "least_action_path",
     "least_action_path_job",
+    "lines_on_grid_job",
     "nearest_vote",
     "nearest_vote_job",
     "phylogeny_mask",
@@ -125,6 +141,8 @@ __all__ = [
     "read_inputs_job",
     "sample_walks",
     "sample_walks_job",
+    "streamlines",
+    "streamlines_job",
     "terminal_states",
 ]
 
