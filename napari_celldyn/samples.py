@@ -29,6 +29,11 @@ def layered_tissue() -> list[LayerData]:
     return _open("layered_tissue")
 
 
+def two_fates() -> list[LayerData]:
+    """Open the sample "two_fates"."""
+    return _open("two_fates")
+
+
 def _open(name: str) -> list[LayerData]:
     from celldyn.data import samples
 

@@ -10,7 +10,13 @@ import numpy as np
 import pandas as pd
 
 from celldyn.persist import atomic_path
-from celldyn.simulate import GeneSpec, SimulationConfig, SpotlessSimulator, TargetSpec
+from celldyn.simulate import (
+    DynamicsSpec,
+    GeneSpec,
+    SimulationConfig,
+    SpotlessSimulator,
+    TargetSpec,
+)
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -87,6 +93,34 @@ def layered_tissue() -> AnnData:
     return _ready_for_regression(_simulated(config))
 
 
+def two_fates() -> AnnData:
+    """Return one section whose cells come from a progenitor on the left to one of two fates."""
+    config = SimulationConfig(
+        n_cells=1200,
+        size_factor="lognormal",
+        n_celltype=3,
+        n_genes=30,
+        n_markers=3,
+        seed=17,
+        hk_mu=2.0,
+        celltype_labels=["Progenitor", "Erythroid", "Monocyte"],
+        canvas_size=(600.0, 300.0),
+        dynamics=DynamicsSpec(
+            potential="tree",
+            n_fates=2,
+            n_dims=3,
+            sigma=0.25,
+            n_genes=60,
+            gene_mu=2.5,
+            drivers_per_fate=4,
+            driver_tilt=0.4,
+            time_from="x",
+            defines_celltypes=True,
+        ),
+    )
+    return _simulated(config)
+
+
 def grn() -> pd.DataFrame:
     """Return the true links of `two_niches`, with links that are false, per cell type."""
     false = [("Tf6", "Target1"), ("Tf4", "Target1"), ("Tf6", "Target2"), ("Tf2", "Target3")]
@@ -118,7 +152,7 @@ def ligand_receptor() -> pd.DataFrame:
 
 def write_all(folder: Path) -> None:
     """Write every sample into a folder."""
-    for make in (two_niches, three_sections, layered_tissue):
+    for make in (two_niches, three_sections, layered_tissue, two_fates):
         with atomic_path(folder / f"{make.__name__}.h5ad") as draft:
             make().write_h5ad(draft, compression="gzip", compression_opts=9)
     for table in (grn, ligand_receptor):
