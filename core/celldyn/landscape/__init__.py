@@ -44,7 +44,12 @@ if TYPE_CHECKING:
         streamlines,
         streamlines_job,
     )
-    from celldyn.landscape.surfaces import PotentialSurface
+    from celldyn.landscape.surfaces import (
+        PotentialSurface,
+        lift_streamlines,
+        potential_surface,
+        potential_surface_job,
+    )
     from celldyn.landscape.transitions import boltzmann_transitions
     from celldyn.landscape.walks import sample_walks, sample_walks_job
 
@@ -78,11 +83,14 @@ _HOME = {
     "infer_phylogeny": "phylogeny",
     "least_action_path": "path",
     "least_action_path_job": "path",
+    "lift_streamlines": "surfaces",
     "lines_on_grid_job": "streams",
     "nearest_vote": "fates",
     "nearest_vote_job": "fates",
     "phylogeny_mask": "phylogeny",
     "plasticity_of_votes": "plasticity",
+    "potential_surface": "surfaces",
+    "potential_surface_job": "surfaces",
     "prior_transition": "prior",
     "project_transitions": "projecting",
     "project_transitions_job": "projecting",
@@ -127,11 +135,14 @@ __all__ = [
     "infer_phylogeny",
     "least_action_path",
     "least_action_path_job",
+    "lift_streamlines",
     "lines_on_grid_job",
     "nearest_vote",
     "nearest_vote_job",
     "phylogeny_mask",
     "plasticity_of_votes",
+    "potential_surface",
+    "potential_surface_job",
     "prior_transition",
     "project_transitions",
     "project_transitions_job",
