@@ -31,3 +31,29 @@ def lsd_adata(n=30, n_vars=12, *, seed=0, dense=False, density_of=4.0):
         layers={"raw": keep(raw)},
         obsp={"connectivities": sparse.csr_matrix(ring(n))},
     )
+
+
+def small_config(**model):
+    """The smallest landscape that is one."""
+    from celldyn.landscape import LSDConfig
+
+    cfg = LSDConfig()
+    cfg.model.z_dim = 3
+    for name, value in model.items():
+        setattr(cfg.model, name, value)
+    dims = cfg.model.layer_dims
+    dims.x_encoder = dims.z_decoder = (16, 8)
+    dims.z_encoder = dims.B_decoder = dims.xl_encoder = dims.potential = (8, 8)
+    cfg.walks.path_len, cfg.walks.num_walks, cfg.walks.batch_size = 4, 24, 12
+    return cfg
+
+
+def trained_lsd(adata=None, epochs=2, **model):
+    """A landscape that was trained a little."""
+    from celldyn.landscape import LSD
+
+    lsd = LSD(lsd_adata() if adata is None else adata, small_config(**model), "cpu")
+    lsd.set_prior_transition(prior_time_key="dpt_pseudotime")
+    lsd.prepare_walks()
+    lsd.train(epochs)
+    return lsd
