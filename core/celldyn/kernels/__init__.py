@@ -1,4 +1,4 @@
-"""What compiled code of several systems is made of: numbers in vector registers.
+"""What compiled code of several systems is made of: numbers in vector registers, threads.
 
-Importing a module of this package imports numba.
+Its modules import numba, all but `threads`.
 """

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,13 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from celldyn.kernels.threads import in_parts
 from celldyn.vae.encoder_input import bits_of
 from celldyn.vae.inputs import CountRows
 from celldyn.vae.kernels_likelihood import join_slopes, reconstruct
 from celldyn.vae.reconstruction_plain import Evaluated, Gradients, Parameters
 
-_FEWEST = 32
-"""Cells that are worth a thread."""
 Array = NDArray[Any]
 
 
@@ -53,7 +50,6 @@ def compiled(
     cells = [bits_of(logits), library.exp().numpy(), *tables[1::2]]
     csr, at = counts.csr, np.ascontiguousarray(counts.at, dtype=np.int64)
     w = weights.detach().to(torch.float32).numpy()
-    parts = _parts(n_cells)
 
     def run(part: slice) -> list[Array]:
         x, size, *rows = (array[part] for array in cells)
@@ -68,7 +64,7 @@ def compiled(
         )  # fmt: skip
         return made
 
-    found = [run(parts[0])] if len(parts) == 1 else list(_pool(len(parts)).map(run, parts))
+    found = in_parts(n_cells, run)
     sums = [torch.from_numpy(sum(each[1:], each[0])) for each in zip(*found, strict=True)]
     background, scaling, theta = (s if a else None for s, a in zip(sums, wanted, strict=True))
     nll, expressed, by_library = (
@@ -84,13 +80,3 @@ def joined(logits: Tensor, slopes: Tensor, scale: Tensor, of_native: Tensor) -> 
     weights = of_native.to(torch.float32).contiguous().numpy()
     join_slopes(bits_of(read), bits_of(slopes), np.float32(scale.item()), weights, bits_of(out))
     return out
-
-
-def _parts(n_cells: int) -> list[slice]:
-    n = max(1, min(torch.get_num_threads(), n_cells // _FEWEST))
-    return [slice(k * n_cells // n, (k + 1) * n_cells // n) for k in range(n)]
-
-
-@lru_cache(maxsize=1)
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="celldyn-likelihood")
