@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from celldyn.landscape.absorption import committor, committor_job
     from celldyn.landscape.config import LSDConfig
+    from celldyn.landscape.diffusion import Sigma, sigma_of_model, sigma_of_model_job
     from celldyn.landscape.fate_table import CellFates
     from celldyn.landscape.fates import (
         Convergence,
@@ -67,6 +68,7 @@ _HOME = {
     "Potential": "potential",
     "PotentialSurface": "surfaces",
     "SavedLandscape": "saved",
+    "Sigma": "diffusion",
     "Streamlines": "streams",
     "TerminalStates": "fates",
     "Vote": "fates",
@@ -104,17 +106,19 @@ _HOME = {
     "sample_walks": "walks",
     "sample_walks_job": "walks",
     "save_model": "saved",
+    "sigma_of_model": "diffusion",
+    "sigma_of_model_job": "diffusion",
     "streamlines": "streams",
     "streamlines_job": "streams",
     "terminal_states": "fates",
 }
 
 __all__ = [
+    "LSD",
     "ActionPath",
     "ArrowGrid",
     "CellFates",
     "Convergence",
-    "LSD",
     "LSDConfig",
     "LSDInputs",
     "Landscape",
@@ -122,6 +126,7 @@ __all__ = [
     "Potential",
     "PotentialSurface",
     "SavedLandscape",
+    "Sigma",
     "Streamlines",
     "TerminalStates",
     "Vote",
@@ -159,6 +164,8 @@ __all__ = [
     "sample_walks",
     "sample_walks_job",
     "save_model",
+    "sigma_of_model",
+    "sigma_of_model_job",
     "streamlines",
     "streamlines_job",
     "terminal_states",

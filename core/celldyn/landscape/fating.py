@@ -17,8 +17,8 @@ from torch import Tensor
 from celldyn.errors import ConfigError, DataError
 from celldyn.jobs import Job, run, scaled
 from celldyn.landscape.absorption import committor_job
-from celldyn.landscape.fate_table import UNDECIDED, CellFates, fates_of_chances, fates_of_votes
 from celldyn.landscape.crowd import Crowd, nearest_cells_job
+from celldyn.landscape.fate_table import UNDECIDED, CellFates, fates_of_chances, fates_of_votes
 from celldyn.landscape.fates import convergence
 from celldyn.landscape.fating_inputs import NO_CLUSTERS, Asked, Way
 from celldyn.landscape.flow_inputs import as_states

@@ -43,7 +43,8 @@ def plasticity_of_votes(votes: ArrayLike, *, level: float = 0.95) -> Plasticity:
 
     Given votes c_i of a cell, its chances have a Dirichlet posterior of parameters c_i + 1/f
     (Perks' prior, which weighs one vote in all, so that it hardly pulls towards high entropy).
-    Mean and variance of the entropy are known in closed form (Wolpert and Wolf 1995); the interval is that of a beta distribution with those moments.
+    Mean and variance of the entropy are known in closed form (Wolpert and Wolf 1995);
+    the interval is that of a beta distribution with those moments.
 
     Parameters
     ----------
