@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from celldyn.landscape.inputs import LSDInputs, read_inputs, read_inputs_job
     from celldyn.landscape.lsd import LSD
     from celldyn.landscape.path import ActionPath, least_action_path, least_action_path_job
+    from celldyn.landscape.perturbing.config import PerturbConfig
+    from celldyn.landscape.perturbing.effect import PerturbationEffect
+    from celldyn.landscape.perturbing.perturb import perturb_effects, perturb_job
+    from celldyn.landscape.perturbing.screen import screen_genes, screen_job
+    from celldyn.landscape.perturbing.screened import Screen
     from celldyn.landscape.phylogeny import infer_phylogeny, phylogeny_mask
     from celldyn.landscape.plasticity import Plasticity, plasticity_of_votes
     from celldyn.landscape.potential import Landscape, Potential
@@ -64,10 +69,13 @@ _HOME = {
     "LSDConfig": "config",
     "LSDInputs": "inputs",
     "Landscape": "potential",
+    "PerturbConfig": "perturbing.config",
+    "PerturbationEffect": "perturbing.effect",
     "Plasticity": "plasticity",
     "Potential": "potential",
     "PotentialSurface": "surfaces",
     "SavedLandscape": "saved",
+    "Screen": "perturbing.screened",
     "Sigma": "diffusion",
     "Streamlines": "streams",
     "TerminalStates": "fates",
@@ -92,6 +100,8 @@ _HOME = {
     "load_model": "saved",
     "nearest_vote": "fates",
     "nearest_vote_job": "fates",
+    "perturb_effects": "perturbing.perturb",
+    "perturb_job": "perturbing.perturb",
     "phylogeny_mask": "phylogeny",
     "plasticity_of_votes": "plasticity",
     "potential_surface": "surfaces",
@@ -106,6 +116,8 @@ _HOME = {
     "sample_walks": "walks",
     "sample_walks_job": "walks",
     "save_model": "saved",
+    "screen_genes": "perturbing.screen",
+    "screen_job": "perturbing.screen",
     "sigma_of_model": "diffusion",
     "sigma_of_model_job": "diffusion",
     "streamlines": "streams",
@@ -122,10 +134,13 @@ __all__ = [
     "LSDConfig",
     "LSDInputs",
     "Landscape",
+    "PerturbConfig",
+    "PerturbationEffect",
     "Plasticity",
     "Potential",
     "PotentialSurface",
     "SavedLandscape",
+    "Screen",
     "Sigma",
     "Streamlines",
     "TerminalStates",
@@ -150,6 +165,8 @@ __all__ = [
     "load_model",
     "nearest_vote",
     "nearest_vote_job",
+    "perturb_effects",
+    "perturb_job",
     "phylogeny_mask",
     "plasticity_of_votes",
     "potential_surface",
@@ -164,6 +181,8 @@ __all__ = [
     "sample_walks",
     "sample_walks_job",
     "save_model",
+    "screen_genes",
+    "screen_job",
     "sigma_of_model",
     "sigma_of_model_job",
     "streamlines",
