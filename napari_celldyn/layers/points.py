@@ -28,7 +28,7 @@ class PointsCells(CellsLayer):
     Parameters
     ----------
     xy
-        (n_obs, 2) coordinates, x first.
+        (n_obs, 2 or 3) coordinates, x first.
     size
         Diameter of a disc, in the unit of the coordinates.
     has_bar
@@ -49,7 +49,7 @@ class PointsCells(CellsLayer):
     ) -> None:
         self.layer = Points(
             np.asarray(xy)[:, ::-1],
-            ndim=2,
+            ndim=np.shape(xy)[1],
             size=size,
             face_color=np.array(PLAIN),
             border_width=0,

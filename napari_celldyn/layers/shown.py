@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from celldyn import keys
-from napari_celldyn.layers.colours import PLAIN, Limits, category_table
+from napari_celldyn.layers.colours import FADED_ALPHA, PLAIN, RGBA, Limits, category_table
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -71,10 +72,21 @@ def paint(
     colormap, limits
         For values.
     """
-    if held is not None and held.codes is not None:
-        codes = isolated_codes(held, isolated)
+    codes = isolated_codes(held, isolated)
+    if held is not None and held.rgba is not None:
+        cells.set_rgba(_faded(held.rgba, held.codes, codes))
+    elif held is not None and held.codes is not None:
         cells.set_codes(held.codes, category_table(held.colours or [], codes))
     elif held is not None and held.values is not None and limits is not None:
         cells.set_values(held.values, limits, colormap)
     else:
         cells.set_rgba(np.tile(np.array(PLAIN, np.float32), (n_obs, 1)))
+
+
+def _faded(rgba: RGBA, codes: NDArray[np.integer] | None, isolated: list[int] | None) -> RGBA:
+    """Return colours with those of cells faded that are of no isolated category."""
+    if isolated is None or codes is None:
+        return rgba
+    found = rgba.copy()
+    found[~np.isin(codes, isolated), 3] = FADED_ALPHA
+    return found

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from celldyn import keys
 from celldyn.data.categories import is_categorical, named, obs_column
+from celldyn.data.fates import blend, fate_colours, fate_names
 from celldyn.data.genes import gene_column, position, single_column
 from celldyn.data.palette import category_colours, default_colours
 from celldyn.data.words import listed
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _BETAS_PREFIX = keys.BETAS.name.partition("{")[0]
 _DELTA_PREFIX = keys.BETAS_DELTA.name.partition("{")[0]
 _DENOISED_PREFIX = keys.VAE_DENOISED.name.partition("{")[0]
+_OF_FATES = (keys.FATES.name, keys.FATES_LOW.name, keys.FATES_HIGH.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class Source:
     key
         obs: the column's name; layers: the layer; obsm: the key.
     column
-        X, raw, layers: the gene; obsm: the column's name, or its position as text.
+        X, raw, layers: the gene; obsm: the column's name, or its position as text. Chances of
+        fates without one are all of them, blended.
     plus
         X, layers: a layer that is added, such as the change that a perturbation makes.
     """
@@ -62,6 +65,8 @@ class Source:
                 return f"{self.column} (raw)"
             case "layers":
                 return f"{self.column} ({self.key})"
+            case "obsm" if not self.column:
+                return "fates"
             case "obsm":
                 return f"{self.key}: {self.column}"
 
@@ -84,6 +89,8 @@ class Column:
         What a person calls it.
     diverging
         Whether zero is the middle, as it is for coefficients.
+    rgba
+        (n_obs, 4) colour of each cell, where that of its category does not say all; else None.
     """
 
     values: NDArray[np.float32] | None
@@ -92,6 +99,7 @@ class Column:
     colours: list[str] | None
     label: str
     diverging: bool = False
+    rgba: NDArray[np.float32] | None = None
 
 
 def column(adata: AnnData, source: Source) -> Column:
@@ -148,6 +156,8 @@ def _obsm(adata: AnnData, source: Source) -> Column:
     if source.key not in adata.obsm:
         raise MissingKeyError(f"obsm has no {source.key!r}", f"its keys are: {listed(adata.obsm)}")
     table = adata.obsm[source.key]
+    if source.key == keys.FATES.name and not source.column:
+        return _blended(adata, np.asarray(table), source)
     names = obsm_columns(adata, source.key)
     at = _place(names, source)
     if isinstance(table, pd.DataFrame):
@@ -159,6 +169,17 @@ def _obsm(adata: AnnData, source: Source) -> Column:
     if hasattr(table, "toarray"):
         return _numbers(table[:, [at]].toarray().ravel(), source)
     return _numbers(np.asarray(table)[:, at], source)
+
+
+def _blended(adata: AnnData, chances: NDArray[np.floating], source: Source) -> Column:
+    """Return the likeliest fate of each cell, in a colour that says how likely all of them are."""
+    names = obsm_columns(adata, source.key)
+    colours = fate_colours(adata, names)
+    certain = adata.obs.get(keys.FATE_CERTAIN.name)
+    rgba = blend(chances, colours, None if certain is None else np.asarray(certain, bool))
+    known = np.isfinite(chances).all(axis=1) & (chances.sum(axis=1) > 0)
+    codes = np.where(known, np.nan_to_num(chances).argmax(axis=1), -1).astype(np.int32)
+    return Column(None, codes, names, colours, source.label, rgba=rgba)
 
 
 def _place(names: list[str], source: Source) -> int:
@@ -181,6 +202,8 @@ def obsm_columns(adata: AnnData, key: str) -> list[str]:
     if isinstance(table, pd.DataFrame):
         return [str(name) for name in table.columns]
     n = table.shape[1] if table.ndim == 2 else 0
+    if key in _OF_FATES and len(names := fate_names(adata)) == n:
+        return names
     info = (adata.uns.get(keys.CELLDYN.name) or {}).get(key)
     if isinstance(info, dict) and len(info.get("columns", ())) == n:
         return [str(name) for name in info["columns"]]
@@ -196,4 +219,5 @@ def sources(adata: AnnData) -> list[Source]:
         if key != keys.SPATIAL.name
         for name in obsm_columns(adata, key)
     ]
-    return of_obs + of_obsm
+    blended = [Source("obsm", keys.FATES.name)] if keys.FATES.name in adata.obsm else []
+    return of_obs + blended + of_obsm
