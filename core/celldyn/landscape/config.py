@@ -223,6 +223,10 @@ class WalkConfig(Branch):
         50.0, "How strictly walks follow pseudotime; 0 goes anywhere.", ge=0, le=1e6, advanced=True
     )
     self_loop: bool = param(False, "Whether a walk may rest in a cell.", advanced=True)
+    resample: bool = param(
+        True, "Whether every epoch has new walks; those that are seen again are learned by heart.",
+        advanced=True,
+    )  # fmt: skip
 
 
 class ODEConfig(Branch):

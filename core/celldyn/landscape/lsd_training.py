@@ -75,7 +75,8 @@ class TrainingMixin(SavingMixin):
             self.save(folder / f"lsd_model_epoch{self.epoch:04d}.safetensors")
 
         plan = Plan(
-            self.cfg, self.walks, self._inputs.n_obs, asked, self.device,
+            self.cfg, self.walks, self.P if self.cfg.walks.resample else None,
+            self._inputs.n_obs, asked, self.device,
             self._seed(random_state), save if folder else None, save_interval,
         )  # fmt: skip
         try:

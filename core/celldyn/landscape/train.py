@@ -20,11 +20,12 @@ from celldyn.landscape.batching import Expression, WalkBatch, make_batch, rows_t
 from celldyn.landscape.config import LSDConfig
 from celldyn.landscape.count_likelihood import compile_kernels
 from celldyn.landscape.course import Course, EarlyStop, learning_rate
+from celldyn.landscape.graph import Csr
 from celldyn.landscape.networks import Networks
 from celldyn.landscape.objective import Noise, Weights, loss_terms
 from celldyn.landscape.optimiser import Optimiser
 from celldyn.landscape.walk_flow import stable_substeps
-from celldyn.landscape.walks import Walks
+from celldyn.landscape.walks import Walks, sample_walks
 
 Cells = NDArray[np.bool_]
 
@@ -38,7 +39,10 @@ class Plan:
     cfg
         The whole tree.
     walks
-        (n_walks, path_len).
+        (n_walks, path_len) those of the first epoch.
+    transition
+        (n, n) chances by which every further epoch's walks are drawn; None has the same walks in
+        all.
     n_cells
         n.
     num_epochs
@@ -53,6 +57,7 @@ class Plan:
 
     cfg: LSDConfig
     walks: Walks
+    transition: Csr | None
     n_cells: int
     num_epochs: int
     device: torch.device
@@ -152,7 +157,7 @@ class Trainer:
 
     def _epoch_job(self, epoch: int, k: int) -> Job[dict[str, float]]:
         """See all walks once."""
-        size, walks = self.cfg.walks.batch_size, self.plan.walks
+        size, walks = self.cfg.walks.batch_size, self._walks(epoch)
         random = np.random.default_rng([self.plan.seed, 1 + epoch])
         self._seed_noise(f"{epoch}")
         self._refine()
@@ -170,6 +175,14 @@ class Trainer:
                 yield self._progress(k + (step + 1) / n_steps, float(terms[-1][0]), {})
         self._check(terms, epoch, n_steps)
         return dict(zip(names, torch.stack(terms).mean(0).tolist(), strict=True))
+
+    def _walks(self, epoch: int) -> Walks:
+        """Return the walks of an epoch."""
+        first, transition = self.plan.walks, self.plan.transition
+        if transition is None or not epoch:
+            return first
+        seed = int(np.random.default_rng([self.plan.seed, 1 + epoch]).integers(2**62))
+        return sample_walks(transition, *first.shape, seed)
 
     def _step(
         self, walks: Walks, random: np.random.Generator, epoch: int, part: float
