@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from napari_celldyn.layers.arrows import ArrowsView
     from napari_celldyn.layers.elements import ElementsView
     from napari_celldyn.layers.embedding import EmbeddingView
+    from napari_celldyn.layers.landscape import TerrainView
+    from napari_celldyn.layers.landscape_journey import Journey
+    from napari_celldyn.layers.landscape_marks import LandscapeMouse
+    from napari_celldyn.layers.streamlines import StreamlinesView
 
 _OF_VIEWER: weakref.WeakValueDictionary[int, Session] = weakref.WeakValueDictionary()
 
@@ -66,6 +70,49 @@ class Session:
         from napari_celldyn.layers.arrows import ArrowsView
 
         return ArrowsView(self.viewer, self.workspace)
+
+    @cached_property
+    def landscape(self) -> TerrainView:
+        """Draws the cells on their potential, in 3-D beside the tissue."""
+        from napari_celldyn.layers.landscape import TerrainView
+
+        return TerrainView(self.viewer, self.workspace, self.tissue, self.embedding)
+
+    @cached_property
+    def landscape_mouse(self) -> LandscapeMouse:
+        """Turns hover and click in 3-D into cells of the workspace."""
+        from napari_celldyn.layers.landscape_marks import LandscapeMouse
+
+        return LandscapeMouse(self.viewer, self.workspace, self.tissue, self.landscape)
+
+    @cached_property
+    def journey(self) -> Journey:
+        """Shows cells on their way downhill."""
+        from napari_celldyn.layers.landscape_journey import Journey
+
+        parts = (self.viewer, self.workspace, self.tissue, self.embedding, self.landscape)
+        return Journey(*parts)
+
+    @cached_property
+    def streamlines(self) -> dict[str, StreamlinesView]:
+        """Draw lines of flow on the "tissue", the "embedding" and the "landscape"."""
+        return self._lines("streamlines")
+
+    @cached_property
+    def routes(self) -> dict[str, StreamlinesView]:
+        """Draw one path on the "tissue", the "embedding" and the "landscape"."""
+        return self._lines("path")
+
+    def _lines(self, name: str) -> dict[str, StreamlinesView]:
+        from napari_celldyn.layers.streamlines import StreamlinesView
+
+        grounds = {
+            "tissue": self.tissue, "embedding": self.embedding, "landscape": self.landscape
+        }  # fmt: skip
+        return {
+            where: StreamlinesView(self.viewer, self.workspace, ground, f"{name} on the {where}")
+            for where, ground in grounds.items()
+        }
 
     @cached_property
     def elements(self) -> ElementsView:

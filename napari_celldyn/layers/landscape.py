@@ -44,7 +44,7 @@ _REACH = 0.8
 """Of a cell's width: so near to it the mouse has to be."""
 
 
-class LandscapeView:
+class TerrainView:
     """Draws the landscape in the viewer of the tissue, where the embedding would lie.
 
     The viewer turns to three dimensions and back (`Stage`): one canvas, so that the tissue lies
@@ -128,6 +128,11 @@ class LandscapeView:
     def cell_size(self) -> float:
         """How wide a cell is drawn, in the unit of the canvas."""
         return self._size
+
+    @property
+    def clearance(self) -> float:
+        """How high over the ground the cells reach, in the unit of the canvas."""
+        return (SUNK + 0.5) * self._size
 
     @property
     def unit(self) -> str:

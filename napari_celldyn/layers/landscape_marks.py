@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.utils.events import Event
 
-    from napari_celldyn.layers.landscape import LandscapeView
+    from napari_celldyn.layers.landscape import TerrainView
     from napari_celldyn.layers.tissue import TissueView
     from napari_celldyn.workspace import Workspace
 
@@ -51,7 +51,7 @@ class LandscapeMouse:
         viewer: ViewerModel,
         workspace: Workspace,
         tissue: TissueView,
-        landscape: LandscapeView,
+        landscape: TerrainView,
     ) -> None:
         self._viewer: ViewerModel = getattr(viewer, "__wrapped__", viewer)
         self._workspace, self._tissue, self._landscape = workspace, tissue, landscape

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-HEAD_LENGTH, HEAD_WIDTH = 4.2, 3.6
+HEAD_LENGTH, HEAD_WIDTH = 3.8, 3.2
 """Of the head of an arrow, in widths of the band."""
 
 
@@ -106,7 +106,7 @@ def _middles(points: NDArray[np.float64], of_line: NDArray[np.intp]) -> NDArray[
     first = np.flatnonzero(np.concatenate([[True], of_line[1:] != of_line[:-1]]))
     last = np.concatenate([first[1:], [len(points)]]) - 1
     half = (along[first] + along[last]) / 2
-    return np.clip(np.searchsorted(along, half), first, last)
+    return np.asarray(np.clip(np.searchsorted(along, half), first, last))
 
 
 def _with_heads(

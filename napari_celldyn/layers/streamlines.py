@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from napari.layers import Surface
+from napari.utils.colormaps import Colormap
 from numpy.typing import ArrayLike, NDArray
 from psygnal import Signal
 
@@ -22,23 +23,31 @@ if TYPE_CHECKING:
     from napari_celldyn.workspace import Workspace
 
 NAME = "streamlines"
-COLOURMAP = "plasma"
-ColourBy = Literal["ink", "speed"]
+_SPEED_STOPS = (
+    (0.78, 0.90, 1.00),
+    (1.00, 0.96, 0.62),
+    (1.00, 0.60, 0.18),
+    (0.93, 0.16, 0.22),
+)
+"""Slow to fast, bright throughout: lines lie on dark ground and on cells of any colour."""
 
-WIDTH = 1 / 260
+
+SPEEDS = Colormap(list(_SPEED_STOPS), name="speeds")
+
+WIDTH = 1 / 170
 """Of a line where the flow is fast, in sides of what is drawn on."""
 
-RIM = 0.45
+RIM = 0.4
 """Of the dark rim to either side of a line, in widths of it."""
 
-SLOWEST = 0.35
+SLOWEST = 0.5
 """Width of a line where nothing flows, in widths of one where the flow is fast."""
 
 FAST = 95.0
 """Percentile of the speeds from which on a line is at its widest."""
 
-ABOVE = (0.004, 0.006)
-"""Of rim and line over the landscape, in sides of what is drawn on."""
+ABOVE = (0.001, 0.003)
+"""Of rim and line over the cells on the landscape, in sides of what is drawn on."""
 
 
 class Ground(Protocol):
@@ -63,13 +72,13 @@ class Style:
     width
         In usual widths.
     colour
-        "ink" stands out from the canvas; "speed" is a colour for each speed.
+        "ink" stands out from the canvas; "speed" is a colour for each speed; else "#rrggbb".
     heads
         Whether an arrow's head stands in the middle of each.
     """
 
     width: float = 1.0
-    colour: ColourBy = "ink"
+    colour: str = "ink"
     heads: bool = True
 
 
@@ -92,12 +101,17 @@ class StreamlinesView:
     """Other lines are shown, or none any more."""
 
     def __init__(
-        self, viewer: ViewerModel, workspace: Workspace, ground: Ground, name: str = NAME
+        self,
+        viewer: ViewerModel,
+        workspace: Workspace,
+        ground: Ground,
+        name: str = NAME,
     ) -> None:
         self._viewer: ViewerModel = getattr(viewer, "__wrapped__", viewer)
         self._workspace, self._ground, self._name = workspace, ground, name
         self._lines: list[NDArray[np.float64]] = []
         self._speeds: NDArray[np.float64] = np.empty(0)
+        self._key: str | None = None
         self._style = Style()
         self._layer: Surface | None = None
         workspace.data_changed.connect(self.hide)
@@ -127,7 +141,10 @@ class StreamlinesView:
         return None if self._layer is None else _limits(self._speeds)
 
     def show(
-        self, lines: Sequence[NDArray[np.floating]], speeds: Sequence[NDArray[np.floating]]
+        self,
+        lines: Sequence[NDArray[np.floating]],
+        speeds: Sequence[NDArray[np.floating]],
+        key: str | None = None,
     ) -> None:
         """Draw lines in place of those that are shown.
 
@@ -137,10 +154,14 @@ class StreamlinesView:
             (m_i, 2) each, in the coordinates of the ground; those of one point are left out.
         speeds
             (m_i,) each, how fast the flow is there.
+        key
+            The embedding that they are on: they are drawn while the ground shows that one. None
+            is a ground that has but one, such as the tissue.
         """
         kept = [i for i, line in enumerate(lines) if len(line) > 1]
         self._lines = [np.asarray(lines[i], float) for i in kept]
         self._speeds = np.concatenate([np.empty(0), *(np.asarray(speeds[i]) for i in kept)])
+        self._key = key
         self._draw()
         self.changed.emit()
 
@@ -162,6 +183,8 @@ class StreamlinesView:
 
     def _draw(self) -> None:
         self._clear()
+        if self._key is not None and getattr(self._ground, "key", None) != self._key:
+            return
         if not self._lines or not len(self._ground.points_on_canvas(self._lines[0])):
             return
         mesh = self._mesh()
@@ -201,16 +224,18 @@ class StreamlinesView:
     def _on_ground(self, part: Ribbons, i: int) -> NDArray[np.float64]:
         places = self._ground.points_on_canvas(part.vertices)
         if places.shape[1] == 3:
-            places[:, 2] += ABOVE[i] * float(np.ptp(places[:, :2], axis=0).max())
+            cells = float(getattr(self._ground, "clearance", 0.0))
+            places[:, 2] += cells + ABOVE[i] * float(np.ptp(places[:, :2], axis=0).max())
         return places
 
     def _colours(self, part: Ribbons) -> NDArray[np.floating]:
         if self._style.colour == "speed":
             low, high = _limits(self._speeds)
-            shades = colours.shade(self._speeds, (low, high), colours.colormap(COLOURMAP))
+            shades = colours.shade(self._speeds, (low, high), SPEEDS)
             return shades[part.point]
-        bright = 1.0 if ink(self._viewer) == "white" else 0.0
-        return np.tile([bright, bright, bright, 0.95], (len(part.point), 1))
+        name = self._style.colour
+        colour = ink(self._viewer) if name == "ink" else name
+        return np.tile(colours.category_table([colour])[0], (len(part.point), 1))
 
     # --- following ----------------------------------------------------------------------------
 
@@ -220,9 +245,9 @@ class StreamlinesView:
             self._draw()
 
     def _on_removed(self, event: Event) -> None:
-        if event.value is self._layer:  # a person deleted it
+        if self._layer is not None and event.value is self._layer:  # a person deleted it
             self._layer = None
-            self.hide()
+            self._lines, self._speeds = [], np.empty(0)
             self.changed.emit()
 
     def _clear(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -47,8 +49,12 @@ def tree(n: int = 600, seed: int = 0) -> ad.AnnData:
     wedge = np.outer(side * np.maximum(time - 0.8, 0), [60.0, 0.0])
     ring = radius[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
     adata.obsm["spatial"] = middle + wedge + ring
-    adata.uns["celldyn"] = {"spatial_unit": "um", "um_per_unit": 1.0}
-    adata.obsm["fates"] = np.column_stack([1 - right, right]).astype(np.float32)
+    adata.uns["celldyn"] = {
+        "spatial_unit": "um",
+        "um_per_unit": 1.0,
+        "fates": json.dumps({"names": FATES}),
+    }
+    adata.obsm["fate_probabilities"] = np.column_stack([1 - right, right]).astype(np.float32)
     return adata
 
 

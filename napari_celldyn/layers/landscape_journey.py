@@ -1,0 +1,294 @@
+"""Cells that flow downhill, from frame to frame: on the embedding and on the landscape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_celldyn.layers import colours
+from napari_celldyn.layers.base import CellsLayer
+from napari_celldyn.layers.colours import RGBA, Limits, shade
+from napari_celldyn.layers.landscape import of_cells
+from napari_celldyn.layers.landscape_movers import Movers
+from napari_celldyn.layers.shown import paint
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.utils.colormaps import Colormap
+    from napari.utils.events import Event
+
+    from napari_celldyn.layers.embedding import EmbeddingView
+    from napari_celldyn.layers.landscape import TerrainView
+    from napari_celldyn.layers.tissue import TissueView
+    from napari_celldyn.workspace import Workspace
+
+MAX_MOVERS = 200_000
+"""Of more cells every k-th is shown on its way."""
+
+
+class Frames(Protocol):
+    """Places of cells over time: `times` (t,), `places` (t, n, 2), NaN for one without."""
+
+    @property
+    def times(self) -> NDArray[np.floating]:
+        """(t,) increasing."""
+
+    @property
+    def places(self) -> NDArray[np.floating]:
+        """(t, n, 2) in the coordinates of an embedding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """Frames of some cells, to be looked at anywhere between two of them.
+
+    Parameters
+    ----------
+    times
+        (t,).
+    places
+        (t, n, 2) float32.
+    """
+
+    times: NDArray[np.float64]
+    places: NDArray[np.float32]
+
+    def at(self, time: float) -> NDArray[np.float32]:
+        """Return where the cells are at a time, (n, 2): between frames, on a straight line."""
+        if len(self.times) == 1:
+            return self.places[0]
+        time = float(np.clip(time, self.times[0], self.times[-1]))
+        after = int(np.clip(np.searchsorted(self.times, time), 1, len(self.times) - 1))
+        first, last = self.times[after - 1], self.times[after]
+        share = np.float32((time - first) / (last - first))
+        before = self.places[after - 1]
+        return np.asarray(before + share * (self.places[after] - before))
+
+
+class Journey:
+    """Shows cells where they are at one time, wherever the frames' embedding is drawn.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer, or a bare `ViewerModel`.
+    workspace
+        Its tissue: with another one the cells stop.
+    tissue
+        In whose colours.
+    flat, landscape
+        Where cells may be on their way.
+    """
+
+    changed = Signal()
+    """There are other frames, or none any more."""
+
+    moved = Signal()
+    """It is another time."""
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        workspace: Workspace,
+        tissue: TissueView,
+        flat: EmbeddingView,
+        landscape: TerrainView,
+    ) -> None:
+        self._viewer: ViewerModel = getattr(viewer, "__wrapped__", viewer)
+        self._workspace, self._tissue = workspace, tissue
+        self._flat, self._landscape = flat, landscape
+        self._film: Film | None = None
+        self._key = ""
+        self._cells = np.empty(0, np.intp)
+        self._time = 0.0
+        self._movers: dict[str, Movers] = {}
+        self._going = False
+        workspace.data_changed.connect(self.hide)
+        workspace.keys_changed.connect(self._on_keys)
+        tissue.shown_changed.connect(self._paint)
+        flat.rebuilt.connect(self._on_rebuilt)
+        landscape.rebuilt.connect(self._on_rebuilt)
+        self._viewer.layers.events.removed.connect(self._on_removed)
+
+    # --- what is there ------------------------------------------------------------------------
+
+    @property
+    def film(self) -> Film | None:
+        """The frames that are shown; None while there are none."""
+        return self._film
+
+    @property
+    def key(self) -> str:
+        """On which embedding the frames are; empty while there are none."""
+        return self._key
+
+    @property
+    def time(self) -> float:
+        """The time that is shown."""
+        return self._time
+
+    @property
+    def layers(self) -> list[str]:
+        """Where cells are on their way: "embedding", "landscape"."""
+        return sorted(self._movers)
+
+    def movers(self, where: str) -> Movers:
+        """Return the cells on their way on the "embedding" or the "landscape"."""
+        return self._movers[where]
+
+    # --- verbs --------------------------------------------------------------------------------
+
+    def show(self, frames: Frames, key: str) -> None:
+        """Put cells at the first of some frames.
+
+        Parameters
+        ----------
+        frames
+            Of all cells of the tissue in view.
+        key
+            The embedding of obsm that they are on.
+        """
+        places = np.asarray(frames.places)
+        n = places.shape[1]
+        self._clear()
+        self._cells = np.arange(0, n, max(1, -(-n // MAX_MOVERS)))
+        kept = np.ascontiguousarray(places[:, self._cells, :2], np.float32)
+        self._film = Film(np.asarray(frames.times, np.float64), kept)
+        self._key, self._time = key, float(self._film.times[0])
+        self._appear()
+        self.changed.emit()
+
+    def seek(self, time: float) -> None:
+        """Show the cells where they are at a time."""
+        film = self._film
+        if film is None:
+            return
+        self._time = float(np.clip(time, film.times[0], film.times[-1]))
+        places = film.at(self._time)
+        for where, movers in self._movers.items():
+            movers.move(self._on_canvas(where, places))
+        self.moved.emit()
+
+    def settle(self) -> None:
+        """Let the layers themselves know where the cells are, once they stand still."""
+        for movers in self._movers.values():
+            movers.settle()
+
+    def hide(self) -> None:
+        """Take the cells on their way away, and forget the frames."""
+        if self._film is None:
+            return
+        self._clear()
+        self._film, self._key, self._time = None, "", 0.0
+        self.changed.emit()
+
+    def close(self) -> None:
+        """Take the layers away and stop listening."""
+        self.hide()
+        self._workspace.data_changed.disconnect(self.hide)
+        self._workspace.keys_changed.disconnect(self._on_keys)
+        self._tissue.shown_changed.disconnect(self._paint)
+        self._flat.rebuilt.disconnect(self._on_rebuilt)
+        self._landscape.rebuilt.disconnect(self._on_rebuilt)
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
+
+    # --- drawing ------------------------------------------------------------------------------
+
+    def _on_canvas(self, where: str, places: NDArray[np.floating]) -> NDArray[np.float64]:
+        if where == "landscape":
+            return self._landscape.cells_at(places)
+        return self._flat.points_on_canvas(places)
+
+    def _appear(self) -> None:
+        """Draw the cells wherever the embedding of the frames is drawn."""
+        if self._film is None:
+            return
+        places = self._film.at(self._time)
+        rgba = self._rgba()
+        views = (("embedding", self._flat), ("landscape", self._landscape))
+        for where, view in views:
+            if view.layer is None or view.key != self._key:
+                continue
+            at = self._on_canvas(where, places)
+            size, unit = view.cell_size, view.unit
+            self._movers[where] = Movers(self._viewer, at, size, rgba, view.layer, unit)
+
+    def _rgba(self) -> RGBA:
+        """Return the colours of the cells on their way: those that they have at rest."""
+        tissue, palette = self._tissue, Palette()
+        held = of_cells(tissue.column, self._cells)
+        limits = tissue.limits or tissue.fresh_limits()
+        shades = colours.colormap(tissue.colormap)
+        paint(palette, len(self._cells), held, self._workspace.isolated, shades, limits)
+        return palette.rgba
+
+    def _paint(self) -> None:
+        adata, film = self._workspace.adata, self._film
+        if film is None or adata is None or (len(self._cells) and self._cells[-1] >= adata.n_obs):
+            return
+        for movers in self._movers.values():
+            movers.paint(self._rgba())
+
+    # --- following ----------------------------------------------------------------------------
+
+    def _on_keys(self, written: frozenset[str]) -> None:
+        if self._film is not None and written & {"obsm", f"obsm/{self._key}"}:
+            self.hide()  # the frames are of the places that the cells had
+
+    def _on_rebuilt(self) -> None:
+        if self._film is not None:
+            self._clear()
+            self._appear()
+
+    def _on_removed(self, event: Event) -> None:
+        if not self._going and any(event.value is m.layer for m in self._movers.values()):
+            self.hide()  # a person deleted it
+
+    def _clear(self) -> None:
+        movers, self._movers = self._movers, {}
+        self._going = True
+        try:
+            for each in movers.values():
+                each.close()
+        finally:
+            self._going = False
+
+
+class Palette(CellsLayer):
+    """Takes colours as a layer of cells does, and keeps them as they are."""
+
+    def __init__(self) -> None:
+        self.rgba: RGBA = np.empty((0, 4), np.float32)
+
+    def set_values(self, values: NDArray[np.floating], limits: Limits, colormap: Colormap) -> None:
+        """Colour the cells by (n_obs,) values."""
+        self.rgba = shade(values, limits, colormap)
+
+    def set_codes(self, codes: NDArray[np.integer], table: RGBA) -> None:
+        """Colour the cells by category."""
+        self.rgba = table[codes]
+
+    def set_rgba(self, rgba: RGBA) -> None:
+        """Colour every cell by itself."""
+        self.rgba = rgba
+
+    def set_shown(self, shown: NDArray[np.bool_] | None) -> None:
+        """Change nothing: a palette is not drawn."""
+
+    def set_size(self, size: float) -> None:
+        """Change nothing: a palette is not drawn."""
+
+    @property
+    def limits(self) -> Limits | None:
+        """None: a palette has no colour bar."""
+        return None
+
+    def set_limits(self, limits: Limits) -> None:
+        """Change nothing: a palette has no colour bar."""
+
+    def set_colormap(self, colormap: Colormap) -> None:
+        """Change nothing: a palette has no colour bar."""
