@@ -124,12 +124,18 @@ def cell_fates_job(
     asked.check(labels=labels is None, terminal=terminal, transition=transition is None)
     cells = as_states(potential, z_cells).detach()
     start = cells if z_start is None else as_states(potential, z_start).detach()
+    if start.shape[1] != cells.shape[1]:
+        raise DataError(
+            f"z_start has {start.shape[1]} dimensions", f"give {cells.shape[1]}, as cells have"
+        )
     if method == "committor" and labels is not None and not isinstance(terminal, str | None):
         with torch.no_grad():
             V = potential(cells)
         return (yield from _solved_job(cells, V, labels, terminal, transition))
     times = asked.times
-    kept = times if return_paths or len(times) == 1 else [times[0], times[-1]]
+    # A landscape that does not know its curvature needs times between to be checked at.
+    whole = return_paths or not hasattr(potential, "hessian_max_eigenvalue")
+    kept = times if whole or len(times) == 1 else [times[0], times[-1]]
     paths = yield from scaled(flow_job(potential, start, kept), 0, _UNITS)
     end, nearest = paths[-1].clone(), None
     if return_paths:
