@@ -238,12 +238,12 @@ def test_ends_off_the_data_are_told():
         (
             {"method": "reference", "time_range": 0.1},
             ConfigError,
-            "time_range of 0.1 has no point",
+            "of 0.1 has no point",
         ),
         (
             {"method": "reference", "n_runs": 4, "sigma": 1.0},
             ConfigError,
-            "reference knows neither",
+            "knows neither",
         ),
         ({"method": "committor"}, ConfigError, "committor needs terminal clusters"),
         ({"terminal": ["D"]}, ConfigError, "terminal names D; clusters are A, B"),
@@ -252,7 +252,7 @@ def test_ends_off_the_data_are_told():
         (
             {"n_runs": 2, "sigma": 1.0, "z_scale": np.ones((3, 2))},
             DataError,
-            "z_scale is of shape",
+            "z_scale is of",
         ),
         ({"z_start": np.zeros((3, 5))}, DataError, "z_start has 5 dimensions; give 2"),
     ],
