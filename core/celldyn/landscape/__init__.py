@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from celldyn.landscape.gridding import ArrowGrid, arrow_grid, arrow_grid_job
     from celldyn.landscape.inputs import LSDInputs, read_inputs, read_inputs_job
     from celldyn.landscape.lsd import LSD
+    from celldyn.landscape.moving import Frames, flow_frames, flow_frames_job, path_on
     from celldyn.landscape.path import ActionPath, least_action_path, least_action_path_job
     from celldyn.landscape.perturbing.config import PerturbConfig
     from celldyn.landscape.perturbing.effect import PerturbationEffect
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         project_velocity,
         project_velocity_job,
     )
+    from celldyn.landscape.resting import FlowTime, flow_time, flow_time_job
     from celldyn.landscape.saved import SavedLandscape, load_model, save_model
     from celldyn.landscape.streams import (
         Streamlines,
@@ -65,6 +67,8 @@ _HOME = {
     "ArrowGrid": "gridding",
     "CellFates": "fate_table",
     "Convergence": "fates",
+    "FlowTime": "resting",
+    "Frames": "moving",
     "LSD": "lsd",
     "LSDConfig": "config",
     "LSDInputs": "inputs",
@@ -91,7 +95,11 @@ _HOME = {
     "committor_job": "absorption",
     "convergence": "fates",
     "flow": "flowing",
+    "flow_frames": "moving",
+    "flow_frames_job": "moving",
     "flow_job": "flowing",
+    "flow_time": "resting",
+    "flow_time_job": "resting",
     "infer_phylogeny": "phylogeny",
     "least_action_path": "path",
     "least_action_path_job": "path",
@@ -100,6 +108,7 @@ _HOME = {
     "load_model": "saved",
     "nearest_vote": "fates",
     "nearest_vote_job": "fates",
+    "path_on": "moving",
     "perturb_effects": "perturbing.perturb",
     "perturb_job": "perturbing.perturb",
     "phylogeny_mask": "phylogeny",
@@ -131,6 +140,8 @@ __all__ = [
     "ArrowGrid",
     "CellFates",
     "Convergence",
+    "FlowTime",
+    "Frames",
     "LSDConfig",
     "LSDInputs",
     "Landscape",
@@ -156,7 +167,11 @@ __all__ = [
     "committor_job",
     "convergence",
     "flow",
+    "flow_frames",
+    "flow_frames_job",
     "flow_job",
+    "flow_time",
+    "flow_time_job",
     "infer_phylogeny",
     "least_action_path",
     "least_action_path_job",
@@ -165,6 +180,7 @@ __all__ = [
     "load_model",
     "nearest_vote",
     "nearest_vote_job",
+    "path_on",
     "perturb_effects",
     "perturb_job",
     "phylogeny_mask",
