@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,12 @@ from celldyn.jobs import MAX_SILENCE_S, Job, Progress
 
 
 def child_job(
-    function: str, arguments: Sequence[str], stages: Sequence[str], made: Path, what: str
+    function: str,
+    arguments: Sequence[str],
+    stages: Sequence[str],
+    made: Path,
+    what: str,
+    variables: Mapping[str, str] | None = None,
 ) -> Job[None]:
     """Call a function with texts in another Python; closing the job ends it at once.
 
@@ -32,6 +38,8 @@ def child_job(
         The file that it writes last, in a folder that may hold what it said beside it.
     what
         What a sentence calls the result.
+    variables
+        Of its environment, beside those of this one.
 
     Raises
     ------
@@ -45,6 +53,7 @@ def child_job(
         child = subprocess.Popen(
             [sys.executable, "-c", script, *arguments],
             stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            env={**os.environ, **(variables or {})},
         )  # fmt: skip
     try:
         while child.poll() is None:

@@ -19,6 +19,8 @@ from celldyn.jobs import Job
 
 _STAGES = ("variable genes", "principal components", "neighbours")
 _LEAST = 3
+_FEW = 4000
+"""Fewer cells are done sooner without compiling: umap's kernels take longer to compile."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,8 +85,9 @@ def neighbours_job(
         given, made = put_matrix(matrix, Path(folder)), Path(folder, "neighbours.npz")
         numbers = (n_neighbors, n_components, n_top_genes or 0, seed)
         arguments = [str(given), str(made), *map(str, numbers)]
+        few = {"NUMBA_DISABLE_JIT": "1"} if matrix.shape[0] < _FEW else None
         yield from child_job(
-            f"{__name__}:neighbours_file", arguments, _STAGES, made, "neighbour graph"
+            f"{__name__}:neighbours_file", arguments, _STAGES, made, "neighbour graph", few
         )
         return _read(made, matrix.shape[0])
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from celldyn.landscape.phylogeny import infer_phylogeny, phylogeny_mask
     from celldyn.landscape.plasticity import Plasticity, plasticity_of_votes
     from celldyn.landscape.potential import Landscape, Potential
+    from celldyn.landscape.preparing import Prepared, prepare, prepare_job
     from celldyn.landscape.prior import check_transition, prior_transition
     from celldyn.landscape.projecting import (
         arrow_confidence,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         project_velocity_job,
     )
     from celldyn.landscape.resting import FlowTime, flow_time, flow_time_job
+    from celldyn.landscape.root import pseudotime_from_root, pseudotime_from_root_job
     from celldyn.landscape.saved import SavedLandscape, load_model, save_model
     from celldyn.landscape.streams import (
         Streamlines,
@@ -78,6 +80,7 @@ _HOME = {
     "Plasticity": "plasticity",
     "Potential": "potential",
     "PotentialSurface": "surfaces",
+    "Prepared": "preparing",
     "SavedLandscape": "saved",
     "Screen": "perturbing.screened",
     "Sigma": "diffusion",
@@ -115,11 +118,15 @@ _HOME = {
     "plasticity_of_votes": "plasticity",
     "potential_surface": "surfaces",
     "potential_surface_job": "surfaces",
+    "prepare": "preparing",
+    "prepare_job": "preparing",
     "prior_transition": "prior",
     "project_transitions": "projecting",
     "project_transitions_job": "projecting",
     "project_velocity": "projecting",
     "project_velocity_job": "projecting",
+    "pseudotime_from_root": "root",
+    "pseudotime_from_root_job": "root",
     "read_inputs": "inputs",
     "read_inputs_job": "inputs",
     "sample_walks": "walks",
@@ -150,6 +157,7 @@ __all__ = [
     "Plasticity",
     "Potential",
     "PotentialSurface",
+    "Prepared",
     "SavedLandscape",
     "Screen",
     "Sigma",
@@ -187,11 +195,15 @@ __all__ = [
     "plasticity_of_votes",
     "potential_surface",
     "potential_surface_job",
+    "prepare",
+    "prepare_job",
     "prior_transition",
     "project_transitions",
     "project_transitions_job",
     "project_velocity",
     "project_velocity_job",
+    "pseudotime_from_root",
+    "pseudotime_from_root_job",
     "read_inputs",
     "read_inputs_job",
     "sample_walks",
