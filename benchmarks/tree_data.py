@@ -75,8 +75,8 @@ class Size:
 
 
 SIZES = {
-    "S": Size(600, 300, 2.0, 1.3, 1.3, 3.0, (0.5, 0.2, 0.3)),
-    "bench": Size(2500, 1500, 1.7, 1.0, 1.55, 2.0),
+    "S": Size(600, 300, 2.0, 2.0, 1.3, 6.0, (0.5, 0.25, 0.25)),
+    "bench": Size(2500, 1500, 1.7, 1.2, 1.55, 2.0),
 }
 
 
@@ -107,7 +107,7 @@ def tree(size: str | Size = "S", seed: int = 0) -> AnnData:
     adata.obs["true_time"], adata.obs["true_fate"] = time, pd.Categorical(lineage)
     adata.var["role"] = pd.Categorical(role, ROLES)
     adata.var["driver_of"] = [TREE_FATES[k] if k >= 0 else "" for k in driver]
-    prepared(adata, int(np.argmin(time)), seed)
+    prepared(adata, int(np.argmin(time)), seed, n_pcs=50)
     name = str(size) if is_named else "tree"
     Truth(name, TREE_MAY, TREE_FATES, "Inter", "Stem", tuple(_tree_interventions(adata))).write(
         adata
