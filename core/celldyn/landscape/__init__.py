@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from celldyn.landscape.absorption import committor, committor_job
     from celldyn.landscape.config import LSDConfig
     from celldyn.landscape.diffusion import Sigma, sigma_of_model, sigma_of_model_job
+    from celldyn.landscape.ensemble import (
+        Consensus,
+        ConsensusEntropy,
+        PooledFates,
+        consensus_entropy,
+        consensus_pseudotime,
+        pooled_fates,
+    )
     from celldyn.landscape.fate_table import CellFates
     from celldyn.landscape.fates import (
         Convergence,
@@ -68,6 +76,8 @@ _HOME = {
     "ActionPath": "path",
     "ArrowGrid": "gridding",
     "CellFates": "fate_table",
+    "Consensus": "ensemble",
+    "ConsensusEntropy": "ensemble",
     "Convergence": "fates",
     "FlowTime": "resting",
     "Frames": "moving",
@@ -78,6 +88,7 @@ _HOME = {
     "PerturbConfig": "perturbing.config",
     "PerturbationEffect": "perturbing.effect",
     "Plasticity": "plasticity",
+    "PooledFates": "ensemble",
     "Potential": "potential",
     "PotentialSurface": "surfaces",
     "Prepared": "preparing",
@@ -96,6 +107,8 @@ _HOME = {
     "check_transition": "prior",
     "committor": "absorption",
     "committor_job": "absorption",
+    "consensus_entropy": "ensemble",
+    "consensus_pseudotime": "ensemble",
     "convergence": "fates",
     "flow": "flowing",
     "flow_frames": "moving",
@@ -116,6 +129,7 @@ _HOME = {
     "perturb_job": "perturbing.perturb",
     "phylogeny_mask": "phylogeny",
     "plasticity_of_votes": "plasticity",
+    "pooled_fates": "ensemble",
     "potential_surface": "surfaces",
     "potential_surface_job": "surfaces",
     "prepare": "preparing",
@@ -146,6 +160,8 @@ __all__ = [
     "ActionPath",
     "ArrowGrid",
     "CellFates",
+    "Consensus",
+    "ConsensusEntropy",
     "Convergence",
     "FlowTime",
     "Frames",
@@ -155,6 +171,7 @@ __all__ = [
     "PerturbConfig",
     "PerturbationEffect",
     "Plasticity",
+    "PooledFates",
     "Potential",
     "PotentialSurface",
     "Prepared",
@@ -173,6 +190,8 @@ __all__ = [
     "check_transition",
     "committor",
     "committor_job",
+    "consensus_entropy",
+    "consensus_pseudotime",
     "convergence",
     "flow",
     "flow_frames",
@@ -193,6 +212,7 @@ __all__ = [
     "perturb_job",
     "phylogeny_mask",
     "plasticity_of_votes",
+    "pooled_fates",
     "potential_surface",
     "potential_surface_job",
     "prepare",
