@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from celldyn.landscape.lsd_fates import FateMixin
 from celldyn.landscape.lsd_results import ResultsMixin
 from celldyn.landscape.lsd_training import TrainingMixin
 
 
-class LSD(ResultsMixin, TrainingMixin):
+class LSD(FateMixin, ResultsMixin, TrainingMixin):
     """A potential landscape of cell states, learned of counts and of walks forward in time.
 
     Cells flow downhill, dz = −∇V(z) dt + σ dW, in a latent space of expression; see

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from celldyn import keys
-from celldyn.jobs import Job, run
-from celldyn.landscape.lsd_base import LSDBase
+import numpy as np
+import torch
+
+from celldyn.jobs import Job, Progress, run, scaled
+from celldyn.landscape.lsd_saving import SavingMixin
+from celldyn.landscape.resting import flow_time_job
+from celldyn.landscape.results import LandscapeResult, write_result
+from celldyn.landscape.states import Floats32
 from celldyn.landscape.transitions import boltzmann_transitions
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
+_BLOCK = 1 << 16
+"""States whose gradient is computed at once."""
 
-class ResultsMixin(LSDBase):
+
+class ResultsMixin(SavingMixin):
     """Results; see `LSD`."""
 
     def get_adata(self) -> AnnData:
@@ -27,20 +35,38 @@ class ResultsMixin(LSDBase):
         -------
         With obsm["X_cell_state"] (n, z_dim), obsm["X_diff_state"] (n, B_dim), obs["potential"],
         obs["entropy"], obs["lsd_pseudotime"] and, where there is a neighbour graph,
-        obsp["transitions"].
+        obsp["transitions"]; and with obs["lsd_flow_time"], obsm["lsd_velocity"] and the model
+        itself, which `LSD.from_adata` brings back.
 
         Raises
         ------
         NotFittedError
             If the model is not trained.
         """
-        states = yield from self.states_job()
+        result = yield from self.result_job()
         found = self.adata.copy()
-        found.obsm["X_cell_state"], found.obsm["X_diff_state"] = states.z, states.B
-        found.obs[keys.POTENTIAL()] = states.V
-        found.obs[keys.ENTROPY()] = states.entropy
-        found.obs[keys.PSEUDOTIME()] = states.pseudotime
-        if self._inputs.connectivities is not None:
-            chances = boltzmann_transitions(self._inputs.connectivities, states.V)
-            found.obsp[keys.TRANSITIONS()] = chances
+        write_result(found, result)
         return found
+
+    def result_job(self) -> Job[LandscapeResult]:
+        """Find what `get_adata` writes, as a job; `results.write_result` writes it.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not trained.
+        """
+        states = yield from scaled(self.states_job(), 0, 2)
+        rest = yield from scaled(flow_time_job(self.potential, states.z), 1, 2)
+        yield Progress("transitions", 2, 2)
+        graph = self._inputs.connectivities
+        chances = None if graph is None else boltzmann_transitions(graph, states.V)
+        return LandscapeResult(
+            self.saved, states, self._velocity(states.z), rest.time, chances, str(self.device)
+        )
+
+    @torch.no_grad()
+    def _velocity(self, z: Floats32) -> Floats32:
+        """Return −∇V of states, (n, d)."""
+        parts = torch.split(torch.from_numpy(z), _BLOCK)
+        return np.asarray(-torch.cat([self.potential.gradient(part) for part in parts]).numpy())

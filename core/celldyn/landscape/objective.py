@@ -139,17 +139,16 @@ def prior_means(networks: Networks, batch: WalkBatch) -> Tensor:
     Its first product, with expression, is taken once per cell; the RNN then runs on that, with
     the identity where its weights were.
     """
-    rnn = networks.prior_rnn
-    seen = torch.nn.functional.linear(batch.x, rnn.weight_ih_l0, rnn.bias_ih_l0)
+    of = dict(networks.prior_rnn.named_parameters())
+    seen = torch.nn.functional.linear(batch.x, of["weight_ih_l0"], of["bias_ih_l0"])
     identity = torch.eye(seen.shape[1], dtype=seen.dtype, device=seen.device)
-    none = torch.zeros_like(rnn.bias_ih_l0)
     weights = [
-        identity, rnn.weight_hh_l0, none, rnn.bias_hh_l0,
-        rnn.weight_ih_l1, rnn.weight_hh_l1, rnn.bias_ih_l1, rnn.bias_hh_l1,
+        identity, of["weight_hh_l0"], torch.zeros_like(of["bias_ih_l0"]), of["bias_hh_l0"],
+        of["weight_ih_l1"], of["weight_hh_l1"], of["bias_ih_l1"], of["bias_hh_l1"],
     ]  # fmt: skip
     h_0 = networks.h_0.expand(-1, batch.n_walks, -1).contiguous()
     how = (True, 2, 0.0, False, False, False)  # biases, 2 layers, no dropout, time comes first
-    out, _ = torch._VF.rnn_relu(seen[batch.index.T], h_0, weights, *how)  # type: ignore[attr-defined]
+    out, _ = torch._VF.rnn_relu(seen[batch.index.T], h_0, weights, *how)
     return out.transpose(0, 1)
 
 

@@ -182,7 +182,7 @@ class Trainer:
         if transition is None or not epoch:
             return first
         seed = int(np.random.default_rng([self.plan.seed, 1 + epoch]).integers(2**62))
-        return sample_walks(transition, *first.shape, seed)
+        return sample_walks(transition, len(first), first.shape[1], seed)
 
     def _step(
         self, walks: Walks, random: np.random.Generator, epoch: int, part: float
@@ -254,7 +254,7 @@ class Trainer:
 
     def _refine(self) -> None:
         """Look whether the flow needs finer steps; once an epoch, since it asks the device."""
-        cells = np.unique(self.plan.walks[: self.cfg.walks.batch_size, 0])
+        cells = np.unique(self.plan.walks[: self.cfg.walks.batch_size, 0]).astype(np.int64)
         self.networks.eval()
         with torch.no_grad():
             z, _ = self.networks.encode(self.data.expression(cells[:512]).to(self.plan.device))
