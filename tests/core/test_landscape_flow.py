@@ -305,6 +305,22 @@ def test_wrong_states_and_times_are_refused(z, times, says):
         flow(steep(), z, times)
 
 
+def test_a_landscape_that_is_nearly_flat_takes_no_finer_steps_for_its_rounding(monkeypatch):
+    asked = []
+
+    def counted(h, bend, scheme, substeps):
+        asked.append(found := steps_between(h, bend, scheme, substeps))
+        return found
+
+    monkeypatch.setattr("celldyn.landscape.sweep.steps_between", counted)
+    potential, z = Potential(10), 0.5 * torch.randn(4096, 10)
+    with torch.no_grad():
+        assert potential(z).max() < 0.005  # as before training: V is of the size of its rounding
+    flow(potential, z, torch.linspace(0, 1, 31), differentiable=False)
+    assert set(asked) == {1}
+    assert len(asked) < 2 * 31
+
+
 def test_arrays_of_numpy_and_a_single_time_are_accepted():
     z = np.random.default_rng(0).normal(size=(6, 4))
     for method in ("rk4", "dopri5"):

@@ -24,6 +24,8 @@ Steps = Callable[[float], int]
 _CLIMB = "paths climb, as steps that are too long do"
 _ROUNDING = 1e-5
 """Part of the largest V by which a path may climb for rounding."""
+_FLAT = 1e-6
+"""By which it may climb on any ground: log cosh takes log 2 off, which float32 knows to 6e-8."""
 _FINER = 4**4
 """How many times finer than curvature asks for steps are made before it is given up."""
 
@@ -110,8 +112,8 @@ class Sweep:
             return bend, False
         with torch.no_grad():
             V = self._potential(paths[:, ::4])
-        rise = V.diff(dim=0)
-        return bend, bool((rise > _ROUNDING * V.abs().amax()).any()) if rise.numel() else False
+        rise, rounding = V.diff(dim=0), _FLAT + _ROUNDING * V.abs().amax()
+        return bend, bool((rise > rounding).any()) if rise.numel() else False
 
     def _once(
         self,
