@@ -30,9 +30,12 @@ class PerturbConfig(Config):
         1, "Runs of each cell; more than one where starts or paths have noise.", unit="runs", ge=1,
         le=10**5,
     )  # fmt: skip
-    sigma: float = param(
-        0.0, "Noise σ of the paths, the same with the perturbation and without it.", ge=0, le=1e3
-    )
+    sigma: float | None = param(
+        0.0,
+        "Noise σ of the paths, the same with the perturbation and without it; none: what the "
+        "model's own walks imply.",
+        ge=0, le=1e3,
+    )  # fmt: skip
     start_noise: bool = param(
         False, "Whether runs start from draws of what is known of a cell's state.", advanced=True
     )

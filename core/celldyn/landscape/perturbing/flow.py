@@ -21,12 +21,11 @@ from celldyn.jobs import Job, Pace, Progress
 from celldyn.landscape.fused import gradient_into
 from celldyn.landscape.perturbing.field import ShiftField
 from celldyn.landscape.potential import Landscape
-from celldyn.landscape.schemes import Step, normal_noise, rk4_step
+from celldyn.landscape.schemes import FINEST, Step, normal_noise, rk4_step
 from celldyn.landscape.step_size import curvature, steps_between
 
-_REACH, _NOISY_REACH = 1.5, 0.5
-"""Curvature · step at most, without noise and with: rk4 is stable below 2.8, and at 1.5 wrong by
-less than 1e-3 of what cells move, which no vote sees."""
+_REACH, _NOISY_REACH = FINEST["rk4"], 0.5
+"""Curvature · step at most, without noise and with."""
 _FINER = 4
 """How many times steps are halved before a path is given up."""
 

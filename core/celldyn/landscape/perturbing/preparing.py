@@ -14,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from celldyn.errors import DataError
+from celldyn.errors import ConfigError, DataError
 from celldyn.jobs import Job, Pace, Progress
 from celldyn.landscape.flow_inputs import as_states
 from celldyn.landscape.graph import Ints
@@ -145,7 +145,17 @@ class Prepared:
 def prepare_job(
     subjects: Subjects, config: PerturbConfig, released_at: float | None
 ) -> Job[Prepared]:
-    """Read and encode what all perturbations of these cells have in common."""
+    """Read and encode what all perturbations of these cells have in common.
+
+    Raises
+    ------
+    ConfigError
+        If σ is to be the model's own, which only an `LSD` with its walks knows.
+    """
+    if config.sigma is None:
+        raise ConfigError(
+            "sigma is not known here", "give a number; an LSD reads it off its walks"
+        )
     _, codes = label_codes(subjects.labels, len(subjects.z_cells))
     encoder = ShiftEncoder(subjects.networks)
     at = anchor_cells(codes, config.n_anchors, config.seed)
