@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_celldyn.layers.landscape import TerrainView
     from napari_celldyn.layers.landscape_journey import Journey
     from napari_celldyn.layers.landscape_marks import LandscapeMouse
+    from napari_celldyn.layers.landscape_route import RouteView
     from napari_celldyn.layers.streamlines import StreamlinesView
 
 _OF_VIEWER: weakref.WeakValueDictionary[int, Session] = weakref.WeakValueDictionary()
@@ -96,23 +97,25 @@ class Session:
     @cached_property
     def streamlines(self) -> dict[str, StreamlinesView]:
         """Draw lines of flow on the "tissue", the "embedding" and the "landscape"."""
-        return self._lines("streamlines")
-
-    @cached_property
-    def routes(self) -> dict[str, StreamlinesView]:
-        """Draw one path on the "tissue", the "embedding" and the "landscape"."""
-        return self._lines("path")
-
-    def _lines(self, name: str) -> dict[str, StreamlinesView]:
-        from napari_celldyn.layers.streamlines import StreamlinesView
+        from napari_celldyn.layers.streamlines import NAME, StreamlinesView
 
         grounds = {
-            "tissue": self.tissue, "embedding": self.embedding, "landscape": self.landscape
-        }  # fmt: skip
+            "tissue": self.tissue,
+            "embedding": self.embedding,
+            "landscape": self.landscape,
+        }
         return {
-            where: StreamlinesView(self.viewer, self.workspace, ground, f"{name} on the {where}")
+            where: StreamlinesView(self.viewer, self.workspace, ground, f"{NAME} on the {where}")
             for where, ground in grounds.items()
         }
+
+    @cached_property
+    def route(self) -> RouteView:
+        """Draws one path from a cell to another."""
+        from napari_celldyn.layers.landscape_route import RouteView
+
+        parts = (self.viewer, self.workspace, self.tissue, self.embedding, self.landscape)
+        return RouteView(*parts)
 
     @cached_property
     def elements(self) -> ElementsView:

@@ -15,6 +15,7 @@ from napari_celldyn.layers.canvas import active_kept
 from napari_celldyn.layers.cells_view import POINTS_LIMIT
 from napari_celldyn.layers.embedding import LEAST_SIZE
 from napari_celldyn.layers.landscape_ground import ground
+from napari_celldyn.layers.landscape_movers import ROUND_LIMIT
 from napari_celldyn.layers.landscape_picking import Hiding, pick_along
 from napari_celldyn.layers.landscape_relief import Places, Relief, relief_beside
 from napari_celldyn.layers.landscape_stage import Stage
@@ -263,7 +264,7 @@ class TerrainView:
             self._size,
             has_bar=False,
             name=NAME,
-            shading="spherical",
+            shading="spherical" if len(self._drawn) <= ROUND_LIMIT else "none",
             **options,
         )
         self._hiding = Hiding(relief)

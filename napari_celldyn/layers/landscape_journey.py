@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 MAX_MOVERS = 200_000
 """Of more cells every k-th is shown on its way."""
 
+LEAST_MOVERS = 500
+"""So few are shown on however slow a machine."""
+
 
 class Frames(Protocol):
     """Places of cells over time: `times` (t,), `places` (t, n, 2), NaN for one without."""
@@ -132,6 +135,11 @@ class Journey:
         return self._time
 
     @property
+    def cells(self) -> NDArray[np.intp]:
+        """Positions of the cells that are shown on their way."""
+        return self._cells
+
+    @property
     def layers(self) -> list[str]:
         """Where cells are on their way: "embedding", "landscape"."""
         return sorted(self._movers)
@@ -152,15 +160,24 @@ class Journey:
         key
             The embedding of obsm that they are on.
         """
-        places = np.asarray(frames.places)
-        n = places.shape[1]
-        self._clear()
+        n = frames.places.shape[1]
         self._cells = np.arange(0, n, max(1, -(-n // MAX_MOVERS)))
-        kept = np.ascontiguousarray(places[:, self._cells, :2], np.float32)
+        self._cells = self._cells[np.isfinite(frames.places[0, self._cells]).all(axis=1)]
+        kept = np.ascontiguousarray(frames.places[:, self._cells, :2], np.float32)
         self._film = Film(np.asarray(frames.times, np.float64), kept)
         self._key, self._time = key, float(self._film.times[0])
-        self._appear()
+        self._on_rebuilt()
         self.changed.emit()
+
+    def thin(self) -> bool:
+        """Show only every fourth of the cells on their way; False where they are few already."""
+        film = self._film
+        if film is None or len(self._cells) < 4 * LEAST_MOVERS:
+            return False
+        self._cells = self._cells[::4]
+        self._film = Film(film.times, np.ascontiguousarray(film.places[:, ::4]))
+        self._on_rebuilt()
+        return True
 
     def seek(self, time: float) -> None:
         """Show the cells where they are at a time."""

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from napari_celldyn.layers.colours import RGBA
 
 NAME = "cells on their way"
+ROUND_LIMIT = 30_000
+"""Up to so many cells look like spheres, which without a graphics card takes twice as long."""
+
 DIMMED = 0.25
 """Opacity of the cells at their own places meanwhile."""
 
@@ -65,7 +68,7 @@ class Movers:
             face_color=np.asarray(rgba),
             border_width=0,
             canvas_size_limits=(0, 10_000),
-            shading="spherical" if n_axes == 3 else "none",
+            shading="spherical" if n_axes == 3 and len(places) <= ROUND_LIMIT else "none",
             units=(unit,) * n_axes,
             metadata={"celldyn": True},
         )

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 RISE = 0.45
 """Height of the relief at exaggeration 1, in sides of the embedding."""
 
+LARGER = 1.3
+"""Than the flat embedding would be beside the tissue: seen from the side it looks smaller."""
+
 Places = NDArray[np.float64]
 
 
@@ -109,7 +112,16 @@ def relief_beside(
         See `Relief`.
     """
     turn = downhill_turn(surface)
-    return Relief(surface, beside(turned(xy, turn), tissue), exaggeration, turn)
+    plane = turned(xy, turn)
+    place = beside(plane, tissue)
+    x, y = np.nanmin(place.points(plane), axis=0) + np.nanmax(place.points(plane), axis=0)
+    left, middle = x / 2 - place.side / 2, y / 2  # the left edge stays off the tissue
+    origin = (
+        float(left + LARGER * (place.origin[0] - left)),
+        float(middle + LARGER * (place.origin[1] - middle)),
+    )
+    larger = Beside(origin, LARGER * place.scale, LARGER * place.side)
+    return Relief(surface, larger, exaggeration, turn)
 
 
 def downhill_turn(surface: PotentialSurface) -> float:
