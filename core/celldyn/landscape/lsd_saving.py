@@ -88,6 +88,23 @@ class SavingMixin(LSDBase):
         return (yield from cls.resume_job(load_model(_file(path)), adata, device, **places))
 
     @classmethod
+    def from_adata(
+        cls, adata: AnnData, device: torch.device | str = "auto", **places: str
+    ) -> Self:
+        """Return the model that a data set holds, as `get_adata` wrote it; see `load_job`.
+
+        Raises
+        ------
+        NotFittedError
+            If it holds none.
+        DataError
+            If what it holds is damaged.
+        """
+        from celldyn.landscape.results import read_model
+
+        return run(cls.resume_job(read_model(adata), adata, device, **places), bar=False)
+
+    @classmethod
     def resume_job(
         cls,
         saved: SavedLandscape,
