@@ -55,6 +55,15 @@ if TYPE_CHECKING:
         project_velocity_job,
     )
     from celldyn.landscape.resting import FlowTime, flow_time, flow_time_job
+    from celldyn.landscape.results import (
+        LandscapeResult,
+        read_effect,
+        read_model,
+        read_screen,
+        write_effect,
+        write_result,
+        write_screen,
+    )
     from celldyn.landscape.root import pseudotime_from_root, pseudotime_from_root_job
     from celldyn.landscape.saved import SavedLandscape, load_model, save_model
     from celldyn.landscape.streams import (
@@ -85,6 +94,7 @@ _HOME = {
     "LSDConfig": "config",
     "LSDInputs": "inputs",
     "Landscape": "potential",
+    "LandscapeResult": "results",
     "PerturbConfig": "perturbing.config",
     "PerturbationEffect": "perturbing.effect",
     "Plasticity": "plasticity",
@@ -141,8 +151,11 @@ _HOME = {
     "project_velocity_job": "projecting",
     "pseudotime_from_root": "root",
     "pseudotime_from_root_job": "root",
+    "read_effect": "results",
     "read_inputs": "inputs",
     "read_inputs_job": "inputs",
+    "read_model": "results",
+    "read_screen": "results",
     "sample_walks": "walks",
     "sample_walks_job": "walks",
     "save_model": "saved",
@@ -153,6 +166,9 @@ _HOME = {
     "streamlines": "streams",
     "streamlines_job": "streams",
     "terminal_states": "fates",
+    "write_effect": "results",
+    "write_result": "results",
+    "write_screen": "results",
 }
 
 __all__ = [
@@ -168,6 +184,7 @@ __all__ = [
     "LSDConfig",
     "LSDInputs",
     "Landscape",
+    "LandscapeResult",
     "PerturbConfig",
     "PerturbationEffect",
     "Plasticity",
@@ -224,8 +241,11 @@ __all__ = [
     "project_velocity_job",
     "pseudotime_from_root",
     "pseudotime_from_root_job",
+    "read_effect",
     "read_inputs",
     "read_inputs_job",
+    "read_model",
+    "read_screen",
     "sample_walks",
     "sample_walks_job",
     "save_model",
@@ -236,6 +256,9 @@ __all__ = [
     "streamlines",
     "streamlines_job",
     "terminal_states",
+    "write_effect",
+    "write_result",
+    "write_screen",
 ]
 
 
