@@ -145,6 +145,9 @@ DPT = Key(
 POTENTIAL = Key("obs", "potential", "landscape", "(n_obs,) V of the learned landscape")
 ENTROPY = Key("obs", "entropy", "landscape", "(n_obs,) plasticity as LSD defines it")
 PSEUDOTIME = Key("obs", "lsd_pseudotime", "landscape", "(n_obs,) pseudotime of the landscape")
+PSEUDOTIME_SPREAD = Key(
+    "obs", "lsd_pseudotime_spread", "landscape", "(n_obs,) sd over models of a cell's rank in time"
+)
 FLOW_TIME = Key(
     "obs", "lsd_flow_time", "landscape", "(n_obs,) in [0, 1], time that the flow takes to a cell"
 )
@@ -291,6 +294,7 @@ TABLE: tuple[Key, ...] = (
     POTENTIAL,
     ENTROPY,
     PSEUDOTIME,
+    PSEUDOTIME_SPREAD,
     FLOW_TIME,
     CELL_STATE,
     DIFF_STATE,
