@@ -25,6 +25,7 @@ from celldyn.landscape.networks import Networks
 from celldyn.landscape.objective import Noise, Weights, loss_terms
 from celldyn.landscape.optimiser import Optimiser
 from celldyn.landscape.walk_flow import stable_substeps
+from celldyn.landscape.walk_sweep import compile_sweep
 from celldyn.landscape.walks import Walks, sample_walks
 
 Cells = NDArray[np.bool_]
@@ -137,7 +138,7 @@ class Trainer:
         """Run all epochs."""
         n_epochs, first = self.plan.num_epochs, self.course.epoch
         if self.plan.device.type == "cpu":
-            yield from scaled(compile_job([compile_kernels]), 0, n_epochs, units=0)
+            yield from scaled(compile_job([compile_kernels, compile_sweep]), 0, n_epochs, units=0)
         for k in range(n_epochs):
             train = yield from self._epoch_job(first + k, k)
             held_out = self._evaluate()

@@ -1,4 +1,7 @@
-"""The flow along walks as training needs it: one solver call, no questions to the device."""
+"""The flow along walks as training needs it: compiled, or one call of a solver.
+
+Neither asks the device for a number.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from celldyn.landscape.config import ODEConfig
 from celldyn.landscape.flowing import Downhill, solver
 from celldyn.landscape.potential import Potential
 from celldyn.landscape.step_size import STABLE, curvature
+from celldyn.landscape.walk_sweep import can_sweep, sweep
 
 _MARGIN = 0.8
 """Part of the longest stable step that is used: the potential changes between two looks."""
@@ -30,6 +34,8 @@ def walk_flow(
     substeps
         Steps of rk4 between two times; see `stable_substeps`.
     """
+    if ode.method == "rk4" and can_sweep(potential, z0):
+        return sweep(potential, z0, path_len, substeps)
     solve = solver(adjoint=ode.adjoint)
     downhill = Downhill(potential)
     if ode.method == "dopri5":
