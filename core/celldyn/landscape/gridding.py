@@ -152,9 +152,7 @@ def _cut(arrows: Floats) -> Floats:
     if not (length > 0).any():
         return arrows
     longest = np.percentile(length[length > 0], _LONGEST)
-    return np.asarray(
-        arrows * (np.minimum(length, longest) / np.maximum(length, longest))[:, None]
-    )
+    return np.asarray(arrows * (longest / np.maximum(length, longest))[:, None])
 
 
 def _agreement(sums: KernelSums, units: Floats) -> tuple[Floats, Floats]:

@@ -46,8 +46,10 @@ class LocalMaps:
     def mapped(self, rows: slice, strength: Floats) -> Floats:
         """Return vectors of some cells mapped by ridges of a strength each; inf gives 0."""
         spread = self.spread[rows]
-        ridge = spread + strength[:, None] * spread.mean(axis=1, keepdims=True)
-        told = np.isfinite(ridge) & (ridge > 0)
+        finite = np.isfinite(strength)[:, None]
+        held = np.where(finite, strength[:, None], 0.0)
+        ridge = spread + held * spread.mean(axis=1, keepdims=True)
+        told = finite & (ridge > 0)
         part = np.divide(self.along[rows], ridge, out=np.zeros_like(ridge), where=told)
         return np.asarray(np.einsum("nd,ndc->nc", part, self.shared[rows]))
 
@@ -124,7 +126,7 @@ def _errors(spread: Floats, shared: Floats, total: Floats, n_near: Floats) -> Fl
     whole = np.maximum(spread[:, None] + ridge, np.finfo(float).tiny)
     df = 1.0 + (spread[:, None] / whole).sum(axis=2)
     squared = np.square(shared).sum(axis=2)[:, None]
-    left = total[:, None] - (squared * (whole + ridge) / np.square(whole)).sum(axis=2)
+    left = total[:, None] - (squared / whole * (1.0 + ridge / whole)).sum(axis=2)
     free = np.maximum(n_near[:, None] - df, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         none = total / np.square(np.maximum(n_near - 1.0, 0.0))
