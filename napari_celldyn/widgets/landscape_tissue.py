@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
+from celldyn import keys
 from celldyn.errors import DataError
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+    from celldyn.keys import Key
 
 RAW, GRAPH, LIBRARY = "raw", "connectivities", "librarysize"
 """Where counts, neighbours and library sizes are looked for first."""
@@ -151,6 +155,34 @@ def apart(adata: AnnData, genes: str | None = None) -> AnnData:
         uns=dict(adata.uns),
     )
     return made if genes is None else made[:, np.asarray(adata.var[genes], bool)].copy()
+
+
+def labels_apart(adata: AnnData, column: str) -> AnnData:
+    """Return an AnnData of nothing but one column of obs, for a job to hold.
+
+    Raises
+    ------
+    DataError
+        If no column is chosen, or it has no value for a cell.
+    """
+    from anndata import AnnData as Tissue
+
+    from celldyn.data import labels
+
+    if not column:
+        raise DataError(
+            "the tissue has no column of clusters",
+            "lasso cells and name them in the Tissue dock, or open a file with clusters",
+        )
+    obs = pd.DataFrame({column: labels(adata, column)}, index=adata.obs_names)
+    return Tissue(obs=obs)
+
+
+def holds_any(adata: AnnData | None, key: Key) -> bool:
+    """Whether an AnnData holds results under a key with a name in it; loads no model to see."""
+    home = {} if adata is None else adata.uns.get(keys.CELLDYN.name, {})
+    prefix = key(name="")
+    return any(str(name).startswith(prefix) for name in home)
 
 
 def holds_counts(matrix: Any) -> bool:  # noqa: ANN401

@@ -8,6 +8,8 @@ from anndata import AnnData
 from scipy import sparse
 from scipy.spatial import cKDTree
 
+from celldyn.landscape import LSDConfig
+
 N_CELLS, N_GENES = 220, 60
 STEM, FATES = "Stem", ("Alpha", "Beta")
 
@@ -55,3 +57,15 @@ def prepared_tissue() -> AnnData:
     links = sparse.csr_matrix((np.ones(rows.size), (rows, near.ravel())), shape=(adata.n_obs,) * 2)
     adata.obsp["connectivities"] = links.maximum(links.T)
     return adata
+
+
+def small_config(epochs: int = 3) -> LSDConfig:
+    """Return a config that is trained within a second."""
+    cfg = LSDConfig()
+    cfg.model.z_dim = 4
+    widths = cfg.model.layer_dims
+    widths.B_decoder = widths.potential = (8, 8)
+    widths.z_decoder = widths.x_encoder = widths.z_encoder = (16,)
+    cfg.walks.num_walks, cfg.walks.path_len, cfg.walks.batch_size = 128, 6, 64
+    cfg.training.num_epochs = epochs
+    return cfg
