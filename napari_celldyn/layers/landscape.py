@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from psygnal import Signal
 
-from celldyn.data import Column, embedding
+from celldyn.data import embedding
 from napari_celldyn.layers import colours
 from napari_celldyn.layers.canvas import active_kept
 from napari_celldyn.layers.cells_view import POINTS_LIMIT
 from napari_celldyn.layers.embedding import LEAST_SIZE
-from napari_celldyn.layers.landscape_ground import ground
-from napari_celldyn.layers.landscape_movers import ROUND_LIMIT
 from napari_celldyn.layers.landscape_picking import Hiding, pick_along
 from napari_celldyn.layers.landscape_relief import Places, Relief, relief_beside
+from napari_celldyn.layers.landscape_scene import Scene
 from napari_celldyn.layers.landscape_stage import Stage
-from napari_celldyn.layers.landscape_terrain import contours, terrain
 from napari_celldyn.layers.picking import spacing
-from napari_celldyn.layers.points import PointsCells
-from napari_celldyn.layers.shown import cell_table, paint
+from napari_celldyn.layers.shown import cell_table, of_cells, paint
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -34,12 +31,8 @@ if TYPE_CHECKING:
     from napari_celldyn.layers.tissue import TissueView
     from napari_celldyn.workspace import Workspace
 
-NAME = "cells on the landscape"
 SUNK = 0.3
 """Of a cell's width: so far its middle stands over the ground."""
-
-DARK = (0.04, 0.07, 0.11, 1.0)
-"""Of lines on the ground."""
 
 _REACH = 0.8
 """Of a cell's width: so near to it the mouse has to be."""
@@ -88,8 +81,7 @@ class TerrainView:
         self._drawn = np.empty(0, np.intp)
         self._size = 1.0
         self._exaggeration = 1.0
-        self._cells: PointsCells | None = None
-        self._ground: list[Surface] = []
+        self._scene: Scene | None = None
         self._going = False
         self._viewer.layers.events.removed.connect(self._on_removed)
         self._viewer.dims.events.ndisplay.connect(self._on_turned)
@@ -118,12 +110,12 @@ class TerrainView:
     @property
     def layer(self) -> Layer | None:
         """The layer of its cells; None while there is none."""
-        return None if self._cells is None else self._cells.layer
+        return None if self._scene is None else self._scene.cells.layer
 
     @property
     def ground(self) -> Surface | None:
         """The layer of its surface; None while there is none."""
-        return self._ground[0] if self._ground else None
+        return None if self._scene is None else self._scene.ground
 
     @property
     def cell_size(self) -> float:
@@ -254,42 +246,26 @@ class TerrainView:
         side = relief.place.side
         least = LEAST_SIZE * side / max(np.sqrt(len(there)), 1.0)
         self._size = max(relief.place.scale * spacing(self._xy[there]), least)
-        options: dict[str, Any] = {
-            "units": (self.unit,) * 3,
-            "metadata": {"celldyn": True},
-        }
-        self._ground = [terrain(relief, **options), contours(relief, DARK, **options)]
-        self._cells = PointsCells(
-            self.cells_at(self._xy[self._drawn]),
-            self._size,
-            has_bar=False,
-            name=NAME,
-            shading="spherical" if len(self._drawn) <= ROUND_LIMIT else "none",
-            **options,
-        )
+        places = self.cells_at(self._xy[self._drawn])
+        self._scene = Scene(relief, places, self._size, self.unit)
         self._hiding = Hiding(relief)
         self._paint()
         with active_kept(self._viewer):
-            for layer in (*self._ground, self._cells.layer):
+            for layer in self._scene.layers:
                 self._viewer.add_layer(layer)
 
     def _raise(self) -> None:
         """Give what is drawn its height anew."""
-        relief = self._relief
-        if relief is None or self._cells is None:
-            return
-        earth, lines = self._ground
-        earth.vertices = ground(relief).vertices[:, ::-1]
-        lines.vertices = contours(relief, DARK).vertices
-        self._cells.layer.data = self.cells_at(self._xy[self._drawn])[:, ::-1]
-        self._hiding = Hiding(relief)
-        self.rebuilt.emit()
+        if self._relief is not None and self._scene is not None:
+            self._scene.raise_to(self._relief, self.cells_at(self._xy[self._drawn]))
+            self._hiding = Hiding(self._relief)
+            self.rebuilt.emit()
 
     def _paint(self) -> None:
-        cells, adata = self._cells, self._workspace.adata
-        if cells is None or adata is None or len(self._xy) != adata.n_obs:
+        scene, adata = self._scene, self._workspace.adata
+        if scene is None or adata is None or len(self._xy) != adata.n_obs:
             return  # another tissue is on its way
-        tissue = self._tissue
+        tissue, cells = self._tissue, scene.cells
         held = of_cells(tissue.column, self._drawn)
         limits = tissue.limits or tissue.fresh_limits()
         shades = colours.colormap(tissue.colormap)
@@ -318,25 +294,12 @@ class TerrainView:
             self.hide()
 
     def _on_removed(self, event: Event) -> None:
-        if self._cells is not None and event.value in (*self._ground[:1], self._cells.layer):
+        if self._scene is not None and event.value in (self._scene.ground, self.layer):
             self.hide()
 
     def _clear(self) -> None:
-        cells, earth = self._cells, self._ground
-        self._cells, self._ground = None, []
+        scene, self._scene = self._scene, None
         self._relief, self._hiding, self._key = None, None, ""
-        for layer in [*earth, *([] if cells is None else [cells.layer])]:
+        for layer in () if scene is None else scene.layers:
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
-
-
-def of_cells(held: Column | None, cells: NDArray[np.intp]) -> Column | None:
-    """Return a column of some cells only."""
-    if held is None or (held.values is None and held.codes is None):
-        return held
-    return replace(
-        held,
-        values=None if held.values is None else held.values[cells],
-        codes=None if held.codes is None else held.codes[cells],
-        rgba=None if held.rgba is None else held.rgba[cells],
-    )

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_celldyn.layers import colours
-from napari_celldyn.layers.base import CellsLayer
-from napari_celldyn.layers.colours import RGBA, Limits, shade
-from napari_celldyn.layers.landscape import of_cells
+from napari_celldyn.layers.landscape_film import Film, Frames
 from napari_celldyn.layers.landscape_movers import Movers
-from napari_celldyn.layers.shown import paint
+from napari_celldyn.layers.landscape_palette import Palette
+from napari_celldyn.layers.shown import of_cells, paint
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.utils.colormaps import Colormap
     from napari.utils.events import Event
 
+    from napari_celldyn.layers.colours import RGBA
     from napari_celldyn.layers.embedding import EmbeddingView
     from napari_celldyn.layers.landscape import TerrainView
     from napari_celldyn.layers.tissue import TissueView
@@ -31,45 +29,6 @@ MAX_MOVERS = 200_000
 
 LEAST_MOVERS = 500
 """So few are shown on however slow a machine."""
-
-
-class Frames(Protocol):
-    """Places of cells over time: `times` (t,), `places` (t, n, 2), NaN for one without."""
-
-    @property
-    def times(self) -> NDArray[np.floating]:
-        """(t,) increasing."""
-
-    @property
-    def places(self) -> NDArray[np.floating]:
-        """(t, n, 2) in the coordinates of an embedding."""
-
-
-@dataclass(frozen=True, slots=True)
-class Film:
-    """Frames of some cells, to be looked at anywhere between two of them.
-
-    Parameters
-    ----------
-    times
-        (t,).
-    places
-        (t, n, 2) float32.
-    """
-
-    times: NDArray[np.float64]
-    places: NDArray[np.float32]
-
-    def at(self, time: float) -> NDArray[np.float32]:
-        """Return where the cells are at a time, (n, 2): between frames, on a straight line."""
-        if len(self.times) == 1:
-            return self.places[0]
-        time = float(np.clip(time, self.times[0], self.times[-1]))
-        after = int(np.clip(np.searchsorted(self.times, time), 1, len(self.times) - 1))
-        first, last = self.times[after - 1], self.times[after]
-        share = np.float32((time - first) / (last - first))
-        before = self.places[after - 1]
-        return np.asarray(before + share * (self.places[after] - before))
 
 
 class Journey:
@@ -273,39 +232,3 @@ class Journey:
                 each.close()
         finally:
             self._going = False
-
-
-class Palette(CellsLayer):
-    """Takes colours as a layer of cells does, and keeps them as they are."""
-
-    def __init__(self) -> None:
-        self.rgba: RGBA = np.empty((0, 4), np.float32)
-
-    def set_values(self, values: NDArray[np.floating], limits: Limits, colormap: Colormap) -> None:
-        """Colour the cells by (n_obs,) values."""
-        self.rgba = shade(values, limits, colormap)
-
-    def set_codes(self, codes: NDArray[np.integer], table: RGBA) -> None:
-        """Colour the cells by category."""
-        self.rgba = table[codes]
-
-    def set_rgba(self, rgba: RGBA) -> None:
-        """Colour every cell by itself."""
-        self.rgba = rgba
-
-    def set_shown(self, shown: NDArray[np.bool_] | None) -> None:
-        """Change nothing: a palette is not drawn."""
-
-    def set_size(self, size: float) -> None:
-        """Change nothing: a palette is not drawn."""
-
-    @property
-    def limits(self) -> Limits | None:
-        """None: a palette has no colour bar."""
-        return None
-
-    def set_limits(self, limits: Limits) -> None:
-        """Change nothing: a palette has no colour bar."""
-
-    def set_colormap(self, colormap: Colormap) -> None:
-        """Change nothing: a palette has no colour bar."""

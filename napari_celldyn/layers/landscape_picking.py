@@ -73,7 +73,10 @@ class Hiding:
         self._covered = _covered(relief)
 
     def seen_to(self, origin: ArrayLike, direction: ArrayLike) -> float:
-        """Return the distance along a ray to where it enters the relief; inf if it does not."""
+        """Return how far along a ray it enters the relief; inf if it does not.
+
+        The origin may be any point of the ray, as napari's is: before it distances are below 0.
+        """
         start, ahead = np.asarray(origin, float), np.asarray(direction, float)
         first, last = _inside_box(start, ahead, self._low, self._high)
         if not first < last:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,6 +82,18 @@ def paint(
         cells.set_values(held.values, limits, colormap)
     else:
         cells.set_rgba(np.tile(np.array(PLAIN, np.float32), (n_obs, 1)))
+
+
+def of_cells(held: Column | None, cells: NDArray[np.intp]) -> Column | None:
+    """Return a column of some cells only."""
+    if held is None or (held.values is None and held.codes is None):
+        return held
+    return replace(
+        held,
+        values=None if held.values is None else held.values[cells],
+        codes=None if held.codes is None else held.codes[cells],
+        rgba=None if held.rgba is None else held.rgba[cells],
+    )
 
 
 def _faded(rgba: RGBA, codes: NDArray[np.integer] | None, isolated: list[int] | None) -> RGBA:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ from napari_celldyn.widgets.listen import listen
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
+    from celldyn.landscape.graph import Matrix
+    from celldyn.landscape.networks import Networks
     from celldyn.landscape.streams import Streamlines
     from napari_celldyn.session import Session
     from napari_celldyn.widgets.landscape_view_source import LandscapeSource
@@ -57,7 +60,7 @@ class LinesPart(ViewPart):
         self.states, self.tissue = QCheckBox("among the states"), QCheckBox("in the tissue")
         self.way, self.colour = QComboBox(), QComboBox()
         self.density = slider(5, 30, AT_1, "How close lines are to each other")
-        self.width = slider(4, 30, AT_1, "How wide lines are where the flow is fast")
+        self.breadth = slider(4, 30, AT_1, "How wide lines are where the flow is fast")
         self.speed = wrapped()
         self._soon = qdebounced(self._follow, timeout=SETTLE_MS)
         self._lay_out()
@@ -65,12 +68,12 @@ class LinesPart(ViewPart):
         self.tissue.clicked.connect(self._follow)
         self.way.activated.connect(self._follow)
         self.density.valueChanged.connect(lambda _value: self._soon())
-        self.width.valueChanged.connect(lambda _value: self._restyle())
+        self.breadth.valueChanged.connect(lambda _value: self._restyle())
         self.colour.activated.connect(self._restyle)
         for view in (session.embedding, session.landscape):
             listen(self, view.changed, self._follow)
-        for view in self._views.values():
-            listen(self, view.changed, self._tell)
+        for lines in self._views.values():
+            listen(self, lines.changed, self._tell)
         self.finish()
 
     def _lay_out(self) -> None:
@@ -87,7 +90,7 @@ class LinesPart(ViewPart):
         fields = form()
         fields.addRow("Of", self.way)
         fields.addRow("Density", self.density)
-        fields.addRow("Width", self.width)
+        fields.addRow("Width", self.breadth)
         fields.addRow("Colour", self.colour)
         self.column.addLayout(where)
         self.column.addLayout(fields)
@@ -184,7 +187,7 @@ class LinesPart(ViewPart):
 
         self.run("Streamlines", make, draw)
 
-    def _job_of(self, key: str) -> object:
+    def _job_of(self, key: str) -> Callable[[], Job[Streamlines]]:
         density, way = self.density.value() / AT_1, self.way.currentText()
         tissue = self.session.tissue.display_xy
         adata, graph = self.workspace.require(), self.source.graph()
@@ -204,7 +207,7 @@ class LinesPart(ViewPart):
     def _restyle(self) -> None:
         colour = "speed" if self.colour.currentText() == BY_SPEED else "ink"
         for view in self._views.values():
-            view.style = replace(Style(), width=self.width.value() / AT_1, colour=colour)
+            view.style = replace(Style(), width=self.breadth.value() / AT_1, colour=colour)
         self._tell()
 
     def _tell(self) -> None:
@@ -223,9 +226,9 @@ class LinesPart(ViewPart):
 def _along_field_job(
     z: NDArray[np.float32],
     velocity: NDArray[np.float32] | None,
-    networks: object,
+    networks: Networks | None,
     places: NDArray[np.float64],
-    graph: object,
+    graph: Matrix | None,
     density: float,
 ) -> Job[Streamlines]:
     """Find lines of −∇V on some places of the cells."""
@@ -233,26 +236,27 @@ def _along_field_job(
     from celldyn.landscape.streams import streamlines_job
 
     if velocity is None:
+        assert networks is not None
         velocity = _downhill(networks, z)
-    arrows = yield from project_velocity_job(z, velocity, places, graph)  # type: ignore[arg-type]
+    arrows = yield from project_velocity_job(z, velocity, places, graph)
     return (yield from streamlines_job(places, arrows, density=density))
 
 
 def _along_chances_job(
-    chances: object, places: NDArray[np.float64], graph: object, density: float
+    chances: Matrix, places: NDArray[np.float64], graph: Matrix | None, density: float
 ) -> Job[Streamlines]:
     """Find lines along the likeliest steps from cell to cell."""
     from celldyn.landscape.projecting import project_transitions_job
     from celldyn.landscape.streams import streamlines_job
 
-    arrows = yield from project_transitions_job(chances, places, graph)  # type: ignore[arg-type]
+    arrows = yield from project_transitions_job(chances, places, graph)
     return (yield from streamlines_job(places, arrows, density=density))
 
 
-def _downhill(networks: object, z: NDArray[np.float32]) -> NDArray[np.float32]:
+def _downhill(networks: Networks, z: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return −∇V at the states."""
     import torch
 
     with torch.no_grad():
-        gradient = networks.potential.gradient(torch.from_numpy(z))  # type: ignore[attr-defined]
+        gradient = networks.potential.gradient(torch.from_numpy(z))
     return np.asarray(-gradient.numpy())

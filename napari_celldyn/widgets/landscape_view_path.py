@@ -55,7 +55,7 @@ class PathPart(ViewPart):
         self.column.addWidget(self.uphill)
         self.column.addWidget(self.told)
         self.uphill.setToolTip("Against the flow, as a reprogrammed cell would have to go")
-        self.button.clicked.connect(lambda: self.attempt(self.find))
+        self.button.clicked.connect(lambda: self.attempt(self.find_path))
         self.clear.clicked.connect(self._on_clear)
         self.uphill.clicked.connect(self._on_uphill)
         listen(self, self.workspace.selection_changed, self.refresh)
@@ -63,7 +63,7 @@ class PathPart(ViewPart):
             listen(self, view.changed, self._draw_line)
         self.finish()
 
-    def find(self) -> None:
+    def find_path(self) -> None:
         """Start to find the path between the two chosen cells.
 
         Raises
@@ -136,7 +136,7 @@ class PathPart(ViewPart):
 
     def _on_uphill(self) -> None:
         if self._points is not None and len(self.workspace.selection) == 2:
-            self.attempt(self.find)
+            self.attempt(self.find_path)
 
     def _on_clear(self) -> None:
         self._points = self._ends = None

@@ -99,7 +99,7 @@ class LandscapeSource:
         adata = self._workspace.require()
         if keys.POTENTIAL.name not in adata.obs:
             raise DataError("the tissue has no potential", TRAIN)
-        return adata.obs[keys.POTENTIAL.name].to_numpy(np.float32, na_value=np.nan)
+        return np.array(adata.obs[keys.POTENTIAL.name].to_numpy(np.float32, na_value=np.nan))
 
     def velocity(self) -> NDArray[np.float32] | None:
         """Return (n, d) velocities of the states; None where they are not kept."""

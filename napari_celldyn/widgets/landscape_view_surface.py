@@ -48,7 +48,7 @@ class SurfacePart(ViewPart):
         self._found: dict[tuple[str, str], PotentialSurface] = {}
         self.button, self.view_button = QPushButton(SHOW), QPushButton("Reset view")
         self.plane, self.kind = QComboBox(), QComboBox()
-        self.height = slider(0, 3 * STEEP, STEEP, "How steep the landscape is drawn")
+        self.steepness = slider(0, 3 * STEEP, STEEP, "How steep the landscape is drawn")
         self.tissue = QCheckBox("with the tissue")
         self._raise = qthrottled(self._on_height, timeout=RAISE_MS)
         self._lay_out()
@@ -57,7 +57,7 @@ class SurfacePart(ViewPart):
         self.tissue.clicked.connect(self._look)
         self.plane.activated.connect(self._on_choice)
         self.kind.activated.connect(self._on_choice)
-        self.height.valueChanged.connect(lambda _value: self._raise())
+        self.steepness.valueChanged.connect(lambda _value: self._raise())
         listen(self, self._view.changed, self.refresh)
         self.finish()
 
@@ -76,7 +76,7 @@ class SurfacePart(ViewPart):
         fields = form()
         fields.addRow("Over", self.plane)
         fields.addRow("Heights", self.kind)
-        fields.addRow("Steepness", self.height)
+        fields.addRow("Steepness", self.steepness)
         seen = QHBoxLayout()
         seen.addWidget(self.tissue)
         seen.addWidget(self.view_button)
@@ -153,12 +153,12 @@ class SurfacePart(ViewPart):
         return "decoded" if learned else "smoothed"
 
     def _make(self, key: str, kind: str) -> None:
-        from celldyn.landscape.surfaces import potential_surface_job
+        from celldyn.landscape.surfaces import Kind, potential_surface_job
 
         V = self.source.potential()
         places = np.array(self.workspace.require().obsm[key], np.float64)[:, :2]
         networks = self.source.networks() if kind == "decoded" else None
-        which = "decoded" if networks is not None else "smoothed"
+        which: Kind = "decoded" if networks is not None else "smoothed"
 
         def draw(surface: PotentialSurface) -> None:
             self._found[key, kind] = surface
@@ -166,7 +166,7 @@ class SurfacePart(ViewPart):
 
         self.run(
             "Surface of the landscape",
-            lambda: potential_surface_job(networks, places, V, kind=which),  # type: ignore[arg-type]
+            lambda: potential_surface_job(networks, places, V, kind=which),
             draw,
         )
 
@@ -195,7 +195,7 @@ class SurfacePart(ViewPart):
         self.kind.setEnabled(self._can_decode)
 
     def _on_height(self) -> None:
-        self._view.exaggeration = self.height.value() / STEEP
+        self._view.exaggeration = self.steepness.value() / STEEP
 
     def _look(self) -> None:
         self._view.look(tissue=self.tissue.isChecked())
