@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import types
 from collections.abc import Collection
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -35,12 +35,18 @@ def add_config_arguments(
     """
     group = parser.add_argument_group(f"parameters ({config.__name__})")
     for name, field in config.model_fields.items():
-        kind = _kind(field)
-        if name in skip or kind is None:
+        known = option(field)
+        if name in skip or known is None:
             continue
-        flag = "--" + name.replace("_", "-")
-        common: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": _help(field)}
-        group.add_argument(flag, **common, **_form(field, kind))
+        group.add_argument("--" + name.replace("_", "-"), dest=name, **known)
+
+
+def option(field: FieldInfo) -> dict[str, Any] | None:
+    """Return what argparse needs to know of a parameter; None for what it cannot hold."""
+    kind = _kind(field)
+    if kind is None:
+        return None
+    return {"default": argparse.SUPPRESS, "help": _help(field), **_form(field, kind)}
 
 
 def _form(field: FieldInfo, kind: type) -> dict[str, Any]:
@@ -57,10 +63,11 @@ def given_parameters(config: type[Config], arguments: argparse.Namespace) -> dic
     """Return the parameters of a config that were given on the command line."""
     held = vars(arguments)
     given = {name: held[name] for name in config.model_fields if name in held}
-    return {name: _value(config.model_fields[name], value) for name, value in given.items()}
+    return {name: plain_value(config.model_fields[name], value) for name, value in given.items()}
 
 
-def _value(field: FieldInfo, value: Any) -> Any:  # noqa: ANN401
+def plain_value(field: FieldInfo, value: Any) -> Any:  # noqa: ANN401
+    """Return what was given for a parameter, None where "none" was."""
     if type(None) in _types(field) and value in (_NONE, [_NONE]):
         return None
     return value
@@ -81,9 +88,14 @@ def _kind(field: FieldInfo) -> type | None:
     kind = kinds[0]
     if get_origin(kind) is Literal:
         return str
-    if get_origin(kind) is list:
-        return list if get_args(kind)[0] in (str, int, float) else None
+    if get_origin(kind) in (list, tuple):
+        return list if _bare(get_args(kind)[0]) in (str, int, float) else None
     return kind if kind in (str, int, float, bool) else None
+
+
+def _bare(kind: Any) -> Any:  # noqa: ANN401
+    """Return a type without what is annotated to it."""
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _choices(field: FieldInfo) -> list[str]:
@@ -122,4 +134,4 @@ def _words(default: Any) -> str:  # noqa: ANN401
         return _NONE
     if isinstance(default, bool):
         return "yes" if default else "no"
-    return ",".join(map(str, default)) if isinstance(default, list) else str(default)
+    return ",".join(map(str, default)) if isinstance(default, list | tuple) else str(default)
