@@ -233,3 +233,17 @@ def test_the_change_that_a_perturbation_makes_diverges_and_can_be_added():
     after = data.column(adata, Source("X", column="Gene3", plus="betas_delta_KO"))
     assert not after.diverging
     np.testing.assert_allclose(after.values, x[:, 3] - 0.5)
+
+
+def test_the_change_of_fates_in_a_landscape_diverges_and_is_called_by_its_fate():
+    adata = tissue()
+    adata.obsm["landscape_effect_KO%2Fa"] = np.full((adata.n_obs, 2), -0.25, np.float32)
+    source = Source("obsm", "landscape_effect_KO%2Fa", "B")
+    with pytest.raises(MissingKeyError, match="no column 'B'"):
+        data.column(adata, source)
+    info = {"info": '{"names": ["A", "B"]}'}
+    adata.uns["celldyn"] = {"landscape_perturbed_KO%2Fa": info}
+    shown = data.column(adata, source)
+    assert shown.diverging
+    assert shown.label == "B: change by KO/a"
+    np.testing.assert_array_equal(shown.values, -0.25)

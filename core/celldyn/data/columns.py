@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from celldyn import keys
 from celldyn.data.categories import is_categorical, named, obs_column
-from celldyn.data.fates import blend, fate_colours, fate_names
+from celldyn.data.fates import blend, effect_fates, fate_colours, fate_names
 from celldyn.data.genes import gene_column, position, single_column
 from celldyn.data.palette import category_colours, default_colours
 from celldyn.data.words import listed
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 _BETAS_PREFIX = keys.BETAS.name.partition("{")[0]
 _DELTA_PREFIX = keys.BETAS_DELTA.name.partition("{")[0]
 _DENOISED_PREFIX = keys.VAE_DENOISED.name.partition("{")[0]
+_EFFECT_PREFIX = keys.LANDSCAPE_EFFECT.name.partition("{")[0]
 _OF_FATES = (keys.FATES.name, keys.FATES_LOW.name, keys.FATES_HIGH.name)
+
+
+_DIVERGING = {"obsm": (_BETAS_PREFIX, _EFFECT_PREFIX), "layers": (_DELTA_PREFIX,)}
+"""What is a change or a coefficient, by its slot: zero is the middle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,9 @@ class Source:
                 return f"{self.column} ({self.key})"
             case "obsm" if not self.column:
                 return "fates"
+            case "obsm" if self.key.startswith(_EFFECT_PREFIX):
+                what = self.key.removeprefix(_EFFECT_PREFIX).replace("%2F", "/")
+                return f"{self.column}: change by {what}"
             case "obsm":
                 return f"{self.key}: {self.column}"
 
@@ -134,9 +142,7 @@ def _gene(adata: AnnData, source: Source, layer: str | None) -> NDArray[np.float
 def _numbers(values: Any, source: Source) -> Column:  # noqa: ANN401
     if isinstance(values, pd.Series):
         values = values.to_numpy(np.float32, na_value=np.nan)
-    diverging = (source.slot == "obsm" and source.key.startswith(_BETAS_PREFIX)) or (
-        source.slot == "layers" and source.key.startswith(_DELTA_PREFIX)
-    )
+    diverging = source.key.startswith(_DIVERGING.get(source.slot, ()))
     numbers = np.asarray(values, np.float32)
     return Column(numbers, None, None, None, source.label, diverging)
 
@@ -203,6 +209,8 @@ def obsm_columns(adata: AnnData, key: str) -> list[str]:
         return [str(name) for name in table.columns]
     n = table.shape[1] if table.ndim == 2 else 0
     if key in _OF_FATES and len(names := fate_names(adata)) == n:
+        return names
+    if key.startswith(_EFFECT_PREFIX) and len(names := effect_fates(adata, key)) == n:
         return names
     info = (adata.uns.get(keys.CELLDYN.name) or {}).get(key)
     if isinstance(info, dict) and len(info.get("columns", ())) == n:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,31 @@ UNCERTAIN = 0.7
 
 def fate_names(adata: AnnData) -> list[str]:
     """Return the fates in the order of the columns of their chances; empty if not known."""
+    return _names(_home(adata).get(keys.FATE_INFO.name))
+
+
+def effect_fates(adata: AnnData, key: str) -> list[str]:
+    """Return the fates that a perturbation changes, in the order of the columns of its changes.
+
+    Parameters
+    ----------
+    adata
+        With a perturbation in the landscape.
+    key
+        Of obsm, as "landscape_effect_<name>".
+    """
+    prefix = keys.LANDSCAPE_EFFECT(name="")
+    held = _home(adata).get(keys.LANDSCAPE_PERTURBED(name=key.removeprefix(prefix)))
+    return _names(held.get("info") if isinstance(held, Mapping) else None)
+
+
+def _home(adata: AnnData) -> Mapping[str, Any]:
     home = adata.uns.get(keys.CELLDYN.name)
-    held = home.get(keys.FATE_INFO.name) if isinstance(home, Mapping) else None
+    return home if isinstance(home, Mapping) else {}
+
+
+def _names(held: Any) -> list[str]:  # noqa: ANN401
+    """Return the names in what is kept of fates, plain or as JSON."""
     if isinstance(held, str):
         try:
             held = json.loads(held)
