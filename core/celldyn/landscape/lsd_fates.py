@@ -149,7 +149,6 @@ class FateMixin(LSDBase):
         noisy = n_runs > 0 and method == "vote"
         if noisy and sigma is None:
             sigma = (yield from self.sigma_job()).sigma
-        noisy = noisy and bool(sigma)
         if method == "committor":
             how.setdefault("transition", self._chances())
         self.fates = yield from cell_fates_job(
