@@ -26,6 +26,8 @@ from celldyn.landscape.places import as_places, as_rows, has_place
 from celldyn.landscape.placing import N_NEIGHBORS, Floats32, placing_job
 from celldyn.landscape.potential import Landscape
 
+_CORNERS = 1.0
+"""Points over which a path's corners are rounded."""
 _BLOCK = 16_384
 """Cells that flow at once; their paths are held, the places alone are kept."""
 
@@ -171,14 +173,24 @@ def path_on(
     found: Any = cKDTree(states).query(way, k=np.arange(1, min(k, len(states)) + 1))
     distance, near = found
     weight = _weights(np.square(distance))
-    at = np.einsum("mk,mkc->mc", weight, places[near])
+    at = _smooth(np.einsum("mk,mkc->mc", weight, places[near]))
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(way, axis=0), axis=1))])
     reach = float(np.median(distance[:, -1])) or 1.0
     for end in (0, -1):
         if distance[end, 0] <= 1e-4 * max(distance[end, -1], 1e-12):
             missed = places[near[end, 0]] - at[end]
-            at = at + np.exp(-np.abs(along - along[end]) / reach)[:, None] * missed
+            fade = np.exp(-np.abs(along - along[end]) / reach)
+            if len(way) > 1:
+                fade[-1 - end] = 0.0  # the other end has a place of its own
+            at = at + fade[:, None] * missed
     return np.asarray(at)
+
+
+def _smooth(way: Floats) -> Floats:
+    """Return a path without the corners that it has where other cells become the nearest."""
+    from scipy.ndimage import gaussian_filter1d
+
+    return np.asarray(gaussian_filter1d(way, _CORNERS, axis=0, mode="nearest"))
 
 
 def _weights(squared: Floats) -> Floats:

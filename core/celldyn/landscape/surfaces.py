@@ -90,6 +90,23 @@ class PotentialSurface:
         """Return the height of the surface, (n,), at points (n, 2) of the plane."""
         return self.scale * self.potential_at(points)
 
+    def explained(self, places: ArrayLike, potential: ArrayLike) -> float:
+        """Return which share of the variance of cells' own V the surface under them tells.
+
+        A decoded surface that tells little, as where the differentiation state carries little,
+        is no picture of these cells: smooth their V instead.
+
+        Parameters
+        ----------
+        places, potential
+            (n, 2) and (n,) of the cells; those without a place are left out.
+        """
+        at, V = np.asarray(places, np.float64), np.asarray(potential, np.float64)
+        there = np.isfinite(at).all(axis=1) & np.isfinite(V)
+        left = np.square(V[there] - self.potential_at(at[there])).sum()
+        total = np.square(V[there] - V[there].mean()).sum()
+        return float(1.0 - left / total) if total > 0 else float(left == 0)
+
     def lift(self, points: ArrayLike, *, above: float = 0.0) -> Floats:
         """Return points of the plane, (n, 2), on the surface, (n, 3), or `above` it."""
         at = np.asarray(points, np.float64)
@@ -105,7 +122,7 @@ def potential_surface(
     resolution: int = 120,
     relief: float | None = 0.4,
     smooth: float = 1.0,
-    min_mass: float = 0.15,
+    min_mass: float = 0.25,
 ) -> PotentialSurface:
     """Return the potential as a surface over the differentiation state, or an embedding.
 
@@ -158,7 +175,7 @@ def potential_surface_job(
     resolution: int = 120,
     relief: float | None = 0.4,
     smooth: float = 1.0,
-    min_mass: float = 0.15,
+    min_mass: float = 0.25,
 ) -> Job[PotentialSurface]:
     """Make the surface as a job; see `potential_surface`."""
     _check(networks, kind, resolution, relief, smooth, min_mass)
