@@ -54,9 +54,8 @@ def test_fates_are_pooled_and_written(ensemble):
 
 def test_pseudotime_is_the_consensus(ensemble):
     result = ensemble.get_adata()
-    ranks = [
-        np.argsort(np.argsort(model.get_adata().obs["lsd_pseudotime"])) for model in ensemble.models
-    ]
+    by_model = [model.get_adata().obs["lsd_pseudotime"] for model in ensemble.models]
+    ranks = [np.argsort(np.argsort(time)) for time in by_model]
     together = np.corrcoef(result.obs["lsd_pseudotime"], np.mean(ranks, axis=0))[0, 1]
     assert together > 0.97
     assert result.obs["lsd_pseudotime_spread"].between(0, 0.6).all()
