@@ -5,7 +5,21 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["betas", "betas_maps", "betas_perturb", "simulate", "vae", "vae_latent", "vae_training"]
+__all__ = [
+    "betas",
+    "betas_maps",
+    "betas_perturb",
+    "landscape",
+    "landscape_fates",
+    "landscape_flow",
+    "landscape_paths",
+    "landscape_perturb",
+    "landscape_surface",
+    "simulate",
+    "vae",
+    "vae_latent",
+    "vae_training",
+]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
