@@ -78,3 +78,21 @@ def surface(adata: ad.AnnData, nodes: int = 60) -> PotentialSurface:
     values = grid.ravel()[used]
     vertices = np.column_stack([places, values])
     return PotentialSurface(vertices, faces.reshape(-1, 3), values, axes, grid)
+
+
+def with_model(adata: ad.AnnData, seed: int = 0) -> ad.AnnData:
+    """Give a tissue a model of random weights, as a trained one is kept."""
+    import torch
+
+    from celldyn.landscape.config import LSDConfig
+    from celldyn.landscape.fitted import FittedLandscape
+    from celldyn.landscape.networks import Networks
+    from celldyn.landscape.results import _describe
+    from celldyn.landscape.saved import SavedLandscape
+
+    torch.manual_seed(seed)
+    cfg = LSDConfig()
+    networks = Networks(adata.n_vars, cfg).eval()
+    fitted = FittedLandscape(networks, cfg, tuple(adata.var_names))
+    adata.uns["celldyn"]["landscape"] = _describe(SavedLandscape(fitted))
+    return adata
