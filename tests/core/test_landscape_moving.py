@@ -14,6 +14,7 @@ from celldyn.landscape import (
     flow_frames,
     flow_frames_job,
     flow_time,
+    frame_times,
     path_on,
 )
 from celldyn.landscape.moving_kernels import follow as compiled
@@ -102,6 +103,13 @@ def test_frames_begin_at_the_cells_and_follow_the_flow():
     np.testing.assert_array_equal(found.times, times)
     near = np.linalg.norm(z[found.cells] - z[None] * np.exp(-times)[:, None, None], axis=2)
     assert np.quantile(near, 0.99) < 0.08
+
+
+def test_times_of_a_film_are_closer_together_early():
+    times = frame_times(8.0, 5)
+    np.testing.assert_allclose(times, [0, 1 / 8, 1, 27 / 8, 8])
+    with pytest.raises(ConfigError, match="1 times up to 8"):
+        frame_times(8.0, 1)
 
 
 def test_a_cell_without_a_place_is_not_followed_and_one_that_rests_stays():

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from celldyn.landscape.gridding import ArrowGrid, arrow_grid, arrow_grid_job
     from celldyn.landscape.inputs import LSDInputs, read_inputs, read_inputs_job
     from celldyn.landscape.lsd import LSD
-    from celldyn.landscape.moving import Frames, flow_frames, flow_frames_job, path_on
+    from celldyn.landscape.moving import Frames, flow_frames, flow_frames_job, frame_times, path_on
     from celldyn.landscape.path import ActionPath, least_action_path, least_action_path_job
     from celldyn.landscape.perturbing.config import PerturbConfig
     from celldyn.landscape.perturbing.effect import PerturbationEffect
@@ -130,6 +130,7 @@ _HOME = {
     "flow_job": "flowing",
     "flow_time": "resting",
     "flow_time_job": "resting",
+    "frame_times": "moving",
     "infer_phylogeny": "phylogeny",
     "least_action_path": "path",
     "least_action_path_job": "path",
@@ -223,6 +224,7 @@ __all__ = [
     "flow_job",
     "flow_time",
     "flow_time_job",
+    "frame_times",
     "infer_phylogeny",
     "least_action_path",
     "least_action_path_job",

@@ -17,6 +17,9 @@ from celldyn.landscape.graph import Floats
 from celldyn.landscape.kernel_sums import KernelSums, grid_axes, kernel_width
 from celldyn.landscape.places import as_places, has_place, unit_arrows
 
+_FEWEST = 3.0
+"""Cells within the kernel without which nothing is drawn: beyond the outermost cells arrows are
+those of a line through very few."""
 _LONGEST = 98.0
 """Percentile of the lengths to which longer arrows are cut: a few would outweigh all others."""
 _WIDER = 2.0
@@ -91,7 +94,7 @@ def arrow_grid(
         Width of the kernel, over what the density of cells asks for.
     min_mass
         Cells within the kernel, over what a middling cell has about it, below which nothing is
-        drawn; never less than one.
+        drawn; never less than three.
     min_agreement
         Mean cosine between the arrows of two cells below which they are no flow.
 
@@ -139,7 +142,7 @@ def arrow_grid_job(
     agreement, asked = _agreement(sums, units)
     yield Progress("smoothing", 0.95, 1.0)
     typical = float(np.median(mass[sums.nearest_node()]))
-    there = (mass >= max(min_mass * typical, 1.0)) & (
+    there = (mass >= max(min_mass * typical, _FEWEST)) & (
         agreement >= np.maximum(min_agreement, asked)
     )
     there &= np.square(fitted).sum(axis=-1) > 0

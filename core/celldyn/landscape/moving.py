@@ -26,6 +26,8 @@ from celldyn.landscape.places import as_places, as_rows, has_place
 from celldyn.landscape.placing import N_NEIGHBORS, Floats32, placing_job
 from celldyn.landscape.potential import Landscape
 
+_EARLY = 3
+"""Power of the share of a film at which its time is that of the flow."""
 _CORNERS = 1.0
 """Points over which a path's corners are rounded."""
 _BLOCK = 16_384
@@ -50,6 +52,28 @@ class Frames:
     times: Floats
     places: Floats32
     cells: NDArray[np.int32]
+
+
+def frame_times(limit: float, n_times: int = 41) -> Floats:
+    """Return times from 0 to a limit that are closer together early, when cells move fast.
+
+    Parameters
+    ----------
+    limit
+        The last of them, such as a high percentile of `flow_time`.
+    n_times
+        How many.
+
+    Raises
+    ------
+    ConfigError
+        If the limit is not above 0, or there are fewer than 2.
+    """
+    if not 0 < limit < np.inf or n_times < 2:
+        raise ConfigError(
+            f"{n_times} times up to {limit} were asked for", "give 2 or more, up to above 0"
+        )
+    return np.asarray(limit * np.linspace(0.0, 1.0, n_times) ** _EARLY)
 
 
 def flow_frames(

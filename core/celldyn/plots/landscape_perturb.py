@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from celldyn.data.words import listed
 from celldyn.errors import DataError, MissingKeyError
@@ -171,9 +171,9 @@ def _draw_ranks(axes: Axes, table: pd.DataFrame, n_named: int, highlight: Sequen
 def _name(
     axes: Axes,
     genes: list[str],
-    x: Any,
-    y: Any,
-    chosen: Any,
+    x: NDArray[Any],
+    y: NDArray[Any],
+    chosen: NDArray[Any],
     highlight: Sequence[str],
 ) -> None:
     """Name genes, the highlighted first; none where another name stands already."""

@@ -75,7 +75,7 @@ def plot_landscape(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.0, 5.4), layout="constrained")
+    figure = Figure(figsize=(7.2, 4.8), layout="constrained")
     axes: Any = figure.add_subplot(projection="3d", computed_zorder=False)
     _draw_surface(figure, axes, surface, coloured=cells is None)
     lift = _ABOVE * float(np.ptp(surface.vertices[:, :2], axis=0).max())
@@ -164,7 +164,7 @@ def _furnish(axes: Any, surface: PotentialSurface, names: tuple[str, str]) -> No
     rise = max(high[2] - low[2], 1e-9)
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], low[2] + rise))
     tall = rise if surface.scale != 1 else 0.4 * flat.max()
-    axes.set_box_aspect((flat[0], flat[1], tall), zoom=1.0)
+    axes.set_box_aspect((flat[0], flat[1], tall), zoom=1.25)
     axes.set_xlabel(names[0], fontsize=8, labelpad=-12)
     axes.set_ylabel(names[1], fontsize=8, labelpad=-12)
     axes.set_zlabel("V", fontsize=8, labelpad=-14)
