@@ -70,7 +70,7 @@ def test_a_wrong_value_is_refused_in_one_sentence_and_changes_nothing(part, name
 def test_a_wrong_tree_is_refused_at_once():
     with pytest.raises(ConfigError, match="walks: path_len must be greater"):
         LSDConfig(walks={"path_len": -1})
-    with pytest.raises(ConfigError, match="it has model, optimizer, walks, ode"):
+    with pytest.raises(ConfigError, match="it has model, optimizer, walks, training, ode"):
         LSDConfig(walk={})
 
 
@@ -124,3 +124,22 @@ def test_the_weight_of_steps_falls_in_a_straight_line():
     schedule = WassersteinScheduleConfig()
     found = [schedule.weight(epoch) for epoch in (0, 25, 50, 200)]
     assert found == pytest.approx([1e-3, 5.5e-4, 1e-4, 1e-4])
+
+
+def test_presets_are_whole_trees_that_differ_in_what_they_say():
+    seed, recommended = LSDConfig.preset("seed"), LSDConfig.preset("recommended")
+    assert seed == LSDConfig()
+    assert recommended.walks.path_len < seed.walks.path_len
+    assert recommended.training.num_epochs == recommended.optimizer.adam.T_0
+    assert recommended.model == seed.model
+    assert LSDConfig.from_json(recommended.to_json()) == recommended
+    reference = LSDConfig.preset("reference")
+    assert (reference.model.library, reference.model.penalty_scale) == ("reference",) * 2
+    assert not reference.walks.resample
+    recommended.walks.path_len = 9
+    assert LSDConfig.preset("recommended").walks.path_len == 4
+
+
+def test_a_preset_that_is_none_is_refused():
+    with pytest.raises(ConfigError, match="no preset 'best'; use one of seed, recommended"):
+        LSDConfig.preset("best")
