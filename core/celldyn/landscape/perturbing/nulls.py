@@ -29,7 +29,12 @@ _POOL = 3
 _TAIL = 0.1
 """Share of the null whose tail is fitted."""
 _LEAST_TAIL = 10
-"""Effects beyond which a p is counted, not read off a fitted tail."""
+"""Effects beyond which a p is counted, not read off a fitted tail; that is fitted to twice as many
+at least."""
+_LIGHTEST, _HEAVIEST = 0.2, 0.9
+"""Shapes of a tail that are believed."""
+_LEAST_PART = 4
+"""A tail is a quarter of the null at most: a smaller null has none that could be fitted."""
 
 
 def housekeeping_genes(
@@ -171,8 +176,8 @@ class PooledNull:
         as_large = N - np.searchsorted(self.scaled, size - 1e-9, side="left")
         p = (1.0 + as_large) / (1.0 + N)
         far = as_large < _LEAST_TAIL
-        n_tail = int(_TAIL * N)
-        if far.any() and n_tail >= 2 * _LEAST_TAIL:
+        n_tail = max(int(_TAIL * N), 2 * _LEAST_TAIL)
+        if far.any() and n_tail <= N / _LEAST_PART:
             start = float(self.scaled[-n_tail - 1])
             shape, scale = _pareto(self.scaled[-n_tail:] - start)
             if scale > 0:
@@ -185,21 +190,21 @@ class PooledNull:
 def _pareto(beyond: Floats) -> tuple[float, float]:
     """Return shape and scale of a generalised Pareto law by probability-weighted moments.
 
-    The shape is not let below 0: an end that no effect can be beyond would make p = 0.
+    The shape is not let below 0.2: few points cannot tell how heavy a tail is, and a light one
+    would make too small a p of them.
     """
     n = len(beyond)
     mean = float(beyond.mean())
     weight = (n - np.arange(1, n + 1)) / (n - 1)
-    a1 = float((weight * beyond).mean())
-    if mean <= 0 or mean - 2 * a1 <= 0:
-        return 0.0, mean
-    shape = 2.0 - mean / (mean - 2 * a1)
-    return (shape, 2 * mean * a1 / (mean - 2 * a1)) if shape > 0 else (0.0, mean)
+    second = mean - 2 * float((weight * beyond).mean())
+    shape = 2.0 - mean / second if second > 0 else _LIGHTEST
+    shape = min(max(shape, _LIGHTEST), _HEAVIEST)
+    return shape, mean * (1.0 - shape)
 
 
 def _survival(beyond: Floats, shape: float, scale: float) -> Floats:
     at = np.maximum(beyond, 0.0) / scale
-    return np.asarray(np.exp(-at) if shape == 0 else (1.0 + shape * at) ** (-1.0 / shape))
+    return np.asarray((1.0 + shape * at) ** (-1.0 / shape))
 
 
 def local_scale(sizes: Floats, null: NDArray[np.bool_], effects: Floats, n_near: int) -> Floats:

@@ -30,6 +30,8 @@ from celldyn.perturbation.names import positions
 
 _VALUES = 1 << 22
 """Shares of fates that are held at once."""
+_AT_ONCE = 128
+"""Genes that are followed between two words of what was found."""
 _NEAR = 50
 """Null genes that say what is usual for a gene."""
 _LEAST_NULL = 20
@@ -103,7 +105,7 @@ def screen_job(
                 f"there are {len(usable)} housekeeping genes to make a null of",
                 "name more of them, or ask for no p-values with n_null=0",
             )
-    high = prepared.anchors.high
+    high = prepared.anchors.high() if "overexpress" in several else np.zeros(len(genes))
     total = 1.0 + len(several) * _n_followed(wanted, usable, config)
     before = yield from prepared.runs.control_job(0, total)
     parts = []
@@ -185,7 +187,7 @@ def _one_change_job(
     m = len(before)
     weights = cell_weights(m, config.n_bootstrap, config.seed) if m > 1 else None
     effect, low, high = np.empty((q, f)), np.empty((q, f)), np.empty((q, f))
-    at_once = max(1, _VALUES // before.size)
+    at_once = min(max(1, _VALUES // before.size), _AT_ONCE)
     most = 0.0
     for first in range(0, q, at_once):
         some = slice(first, min(first + at_once, q))
