@@ -30,9 +30,10 @@ def weights_of(lsd: LSD) -> torch.Tensor:
 
 def test_it_learns_time_and_where_cells_go() -> None:
     cfg = small_config()
-    cfg.walks.num_walks, cfg.optimizer.adam.lr = 256, 5e-3
+    cfg.walks.num_walks, cfg.walks.path_len, cfg.optimizer.adam.lr = 256, 4, 5e-3
+    cfg.optimizer.likelihood_rows = 0.25
     lsd = made(cfg)
-    lsd.train(30)
+    lsd.train(45)
     result = lsd.get_adata()
     rank = result.obs[["lsd_pseudotime", "time"]].corr("spearman").iloc[0, 1]
     assert rank > 0.9
@@ -78,12 +79,12 @@ def test_training_that_goes_on_is_training_that_never_stopped() -> None:
     "path",
     [
         "optimizer.adam.lr", "optimizer.kl_schedule.af", "optimizer.wasserstein_schedule.max_W",
-        "optimizer.likelihood_rows", "model.V_coeff", "walks.beta", "ode.substeps",
-        "model.confinement", "training.validation_share",
+        "optimizer.likelihood_rows", "walks.resample", "model.V_coeff", "walks.beta",
+        "ode.substeps", "model.confinement", "training.validation_share",
     ],
 )  # fmt: skip
 def test_every_parameter_acts(path: str) -> None:
-    values = {"substeps": 3, "lr": 3e-3, "beta": 5.0, "V_coeff": 100.0}
+    values = {"substeps": 3, "lr": 3e-3, "beta": 5.0, "V_coeff": 100.0, "resample": False}
     cfg = small_config()
     *branches, leaf = path.split(".")
     node = cfg
@@ -176,6 +177,24 @@ def test_rows_that_are_looked_at() -> None:
     assert len(some) == 5
     assert usable[some].all()
     assert held_out_cells(200, 0.1, 3).sum() == 20
+
+
+def test_balanced_rows_have_no_second_row_of_a_cell_before_every_cell_has_one() -> None:
+    walks = np.array([[0, 1, 2, 2, 2], [3, 4, 2, 2, 2], [5, 6, 2, 2, 2]], dtype=np.int32)
+    random = np.random.default_rng(0)
+    for share, most in ((0.25, 1), (7 / 15, 1), (8 / 15, 2), (10 / 15, 4)):
+        rows = rows_to_look_at(walks, share, None, random, balanced=True)
+        cells, times = np.unique(walks.reshape(-1)[rows], return_counts=True)
+        assert times.max() == most
+        assert len(rows) == round(share * 15)
+        assert len(cells) == min(len(rows), 7)
+    drawn = {
+        int(row)
+        for _ in range(200)
+        for row in rows_to_look_at(walks, 7 / 15, None, random, balanced=True)
+        if walks.reshape(-1)[row] == 2
+    }
+    assert drawn == {2, 3, 4, 7, 8, 9, 12, 13, 14}
 
 
 def test_what_is_asked_for_too_early_or_wrongly_is_a_sentence() -> None:

@@ -302,9 +302,11 @@ class LSDBase:
 
 def new_networks(inputs: LSDInputs, cfg: LSDConfig) -> Networks:
     """Return networks that begin where the data is, drawn from the config's seed."""
+    reference = cfg.model.library == "reference"
     with seeded(cfg.walks.random_state):
         networks = Networks(len(inputs.genes), cfg)
-    reference = cfg.model.library == "reference"
+        if not reference:
+            networks.potential.spread_units()
     sizes = inputs.library_given if reference else np.log(inputs.library)
     theta = torch.from_numpy(inputs.dispersion_start())
     networks.start_from(

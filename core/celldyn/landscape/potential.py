@@ -20,6 +20,7 @@ Activation: TypeAlias = Literal["logcosh", "relu", "softplus", "identity"]
 Curve: TypeAlias = Callable[[Tensor], Tensor]
 
 _LOG_2 = math.log(2.0)
+_FIRST_GAIN, _BOTTOMS = 4.0, 2.0
 _HESSIAN_VALUES = 1 << 22
 """Numbers that are held at once while curvatures are computed."""
 
@@ -162,6 +163,18 @@ class Potential(nn.Module):
     @property
     def _linear(self) -> list[nn.Linear]:
         return cast("list[nn.Linear]", list(self.layers))
+
+    @torch.no_grad()
+    def spread_units(self) -> None:
+        """Draw units of the first layer that differ from each other where cells are.
+
+        PyTorch's own start has every unit at its bottom, where log cosh is a parabola: V is then
+        one bowl, and becomes one basin. With weights four times as large and bottoms apart
+        several basins can form from the first step on.
+        """
+        first = self._linear[0]
+        first.weight.mul_(_FIRST_GAIN)
+        first.bias.uniform_(-_BOTTOMS, _BOTTOMS)
 
     def forward(self, z: Tensor) -> Tensor:
         """Return V, (n,), of states (n, d); other leading dimensions may take the place of n."""

@@ -189,7 +189,10 @@ class Trainer:
         self, walks: Walks, random: np.random.Generator, epoch: int, part: float
     ) -> dict[str, Tensor]:
         optimizer = self.cfg.optimizer
-        rows = rows_to_look_at(walks, optimizer.likelihood_rows, self.usable, random)
+        rows = rows_to_look_at(
+            walks, optimizer.likelihood_rows, self.usable, random,
+            balanced=optimizer.balanced_rows,
+        )  # fmt: skip
         batch = make_batch(self.data, walks, self.plan.device, rows=rows)
         weights = Weights(
             optimizer.kl_schedule.weight(epoch),
