@@ -14,6 +14,7 @@ obs["true_fate"], var["role"] (`tree_truth.ROLES`), and uns["truth"] (`tree_trut
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -184,7 +185,7 @@ def high_level(adata: AnnData, gene: str) -> float:
     return float(np.percentile(values[values > 0], 99))
 
 
-MAKERS = {
+MAKERS: dict[str, Callable[[int], AnnData]] = {
     "S": lambda seed: tree("S", seed),
     "bench": lambda seed: tree("bench", seed),
     "krumsiek11": krumsiek11,
