@@ -89,6 +89,17 @@ def with_diagonal(graph: Csr) -> Csr:
     return joined
 
 
+def where_alone_stay(graph: Csr) -> Csr:
+    """Return the graph with an edge of weight 1 to itself for every cell without a neighbour."""
+    alone = (np.diff(graph.indptr) == 0).astype(np.float64)
+    if not alone.any():
+        return graph
+    joined = sparse.csr_array(graph + sparse.diags_array(alone, format="csr"))
+    joined.eliminate_zeros()
+    joined.sort_indices()
+    return joined
+
+
 def rows_of(graph: Csr) -> Ints:
     """Return the row of every entry, (nnz,)."""
     return np.repeat(np.arange(graph.shape[0]), np.diff(graph.indptr))

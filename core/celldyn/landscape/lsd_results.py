@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from celldyn.jobs import Job, Progress, run, scaled
+from celldyn.landscape.graph import where_alone_stay
 from celldyn.landscape.lsd_saving import SavingMixin
 from celldyn.landscape.resting import flow_time_job
 from celldyn.landscape.results import LandscapeResult, write_result
@@ -59,8 +60,9 @@ class ResultsMixin(SavingMixin):
         states = yield from scaled(self.states_job(), 0, 2)
         rest = yield from scaled(flow_time_job(self.potential, states.z), 1, 2)
         yield Progress("transitions", 2, 2)
-        graph = self._inputs.connectivities
-        chances = None if graph is None else boltzmann_transitions(graph, states.V)
+        graph, chances = self._inputs.connectivities, None
+        if graph is not None:
+            chances = boltzmann_transitions(where_alone_stay(graph), states.V)
         return LandscapeResult(
             self.saved, states, self._velocity(states.z), rest.time, chances, str(self.device)
         )
