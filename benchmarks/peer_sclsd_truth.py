@@ -2,9 +2,9 @@
 
 `python peer_sclsd_truth.py JOB.json RESULT.json`, in the environment that `peer_sclsd.py` tells
 how to make; `bench_landscape_truth.py` starts it. The job holds `adata`, an .h5ad of
-`tree_data.py`; `seed`; `marks`, CPU seconds of training at which it is measured, the last of them the end;
-`path_len`, `batch_size`, `num_walks`; `lr`; `time_range`; `n_housekeeping`. Measuring is not
-counted. Beside the result stands an .npz with the fates and potential of its end.
+`tree_data.py`; `seed`; `marks`, CPU seconds of training at which it is measured, the last of them
+the end; `path_len`, `batch_size`, `num_walks`; `lr`; `time_range`; `n_housekeeping`. Measuring is
+not counted. Beside the result stands an .npz with the fates and potential of its end.
 """
 
 from __future__ import annotations
