@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from celldyn.cli_landscape_asking import add_fates, add_perturbed, add_screen, add_streamlines
 from celldyn.cli_parts import add_output, say
@@ -43,6 +43,7 @@ def add_landscape(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def _add_fit(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     from celldyn.landscape import LSDConfig
+    from celldyn.landscape.config import Preset
 
     what = "learn a landscape of cells and their pseudotime"
     parser = parts.add_parser("fit", help=what, description=what.capitalize() + ".")
@@ -53,7 +54,16 @@ def _add_fit(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--table", help="which table of a SpatialData")
     _add_way(parser)
     _add_preparing(parser)
-    parser.add_argument("--config", type=Path, help="JSON of an LSDConfig; options come on top")
+    parser.add_argument(
+        "--preset",
+        choices=get_args(Preset),
+        default="recommended",
+        help="parameters to begin with: recommended; seed, the defaults that are named below; or "
+        "reference, as sclsd has them [default: recommended]",
+    )
+    parser.add_argument(
+        "--config", type=Path, help="JSON of an LSDConfig to begin with; options come on top"
+    )
     parser.add_argument("--model", type=Path, help="also write the model alone: .safetensors")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps [default: auto]")
     add_output(parser)
@@ -136,7 +146,7 @@ def _config(given: argparse.Namespace) -> LSDConfig:
     from celldyn.data.words import reason
     from celldyn.landscape import LSDConfig
 
-    config = LSDConfig()
+    config = LSDConfig.preset(given.preset)
     if given.config is not None:
         try:
             text = given.config.read_text(encoding="utf-8")
