@@ -255,38 +255,26 @@ def add_streamlines(parts: Any) -> None:  # noqa: ANN401
     )  # fmt: skip
     parser.add_argument("--density", type=float, default=1.0, help="of lines [default: 1]")
     parser.add_argument("--csv", type=Path, help="also write the lines: line, place, speed, time")
+    parser.add_argument("--figure", type=Path, help="also draw them: .png, .svg or .pdf")
+    parser.add_argument("--color", metavar="COLUMN", default="potential",
+                        help="that cells of the figure have [default: potential]")  # fmt: skip
 
 
 def _streamlines(given: argparse.Namespace) -> None:
     from celldyn import keys
-    from celldyn.landscape import project_velocity_job, streamlines_job
 
     adata, lsd = _opened(given)
-    places = _places(adata, given.embedding)
-    result = run(lsd.result_job(), bar=not given.quiet)
-    job = project_velocity_job(
-        result.states.z, result.velocity, places, adata.obsp.get("connectivities"),
-        method=given.method, transitions=result.transitions,
-    )  # fmt: skip
-    arrows = run(job, bar=not given.quiet)
-    lines = run(streamlines_job(places, arrows, density=given.density), bar=not given.quiet)
-    adata.obsm[keys.ARROWS(embedding=given.embedding)] = np.asarray(arrows, np.float32)
+    how = {"method": given.method, "density": given.density}
+    flow = run(lsd.stream_lines_job(given.embedding, **how), bar=not given.quiet)
+    if given.figure is not None:
+        lsd.stream_lines(given.embedding, given.color, **how, save=given.figure)
+    adata.obsm[keys.ARROWS(embedding=given.embedding)] = np.asarray(flow.arrows, np.float32)
     written = _written(adata, given)
     if given.csv is not None:
-        _to_csv(_line_table(lines), given.csv)
-    known = np.isfinite(arrows).all(axis=1) & (np.abs(arrows) > 0).any(axis=1)
-    say(f"{len(lines)} lines; {known.mean():.0%} of the cells have an arrow")
+        _to_csv(_line_table(flow.streams), given.csv)
+    known = np.isfinite(flow.arrows).all(axis=1) & (np.abs(flow.arrows) > 0).any(axis=1)
+    say(f"{len(flow.streams)} lines; {known.mean():.0%} of the cells have an arrow")
     say(f"Written: {written}")
-
-
-def _places(adata: AnnData, key: str) -> NDArray[np.float64]:
-    if key not in adata.obsm:
-        from celldyn.data import embedding_keys
-        from celldyn.data.words import listed
-
-        raise MissingKeyError(f"obsm has no table {key!r}",
-                              f"there are: {listed(embedding_keys(adata))}")  # fmt: skip
-    return np.asarray(adata.obsm[key], np.float64)[:, :3]
 
 
 def _line_table(lines: Any) -> pd.DataFrame:  # noqa: ANN401
