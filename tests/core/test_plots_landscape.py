@@ -207,6 +207,15 @@ def test_every_fate_has_a_panel_in_one_scale():
     assert first.collections[0].get_clim() == second.collections[0].get_clim() == (0, 1)
 
 
+def test_fates_that_nobody_has_take_no_room():
+    table = np.column_stack([CHANCES, np.zeros(4)])
+    names = ["A", "B", "nobody's"]
+    bars = plots.plot_fates(table, names, list("sstt")).axes[0]
+    assert [text.get_text() for text in bars.get_legend().get_texts()] == ["A", "B"]
+    maps = plots.plot_fate_chances(disc(4), table, names)
+    assert [axes.get_title() for axes in maps.axes if axes.get_title()] == ["A", "B"]
+
+
 def test_plasticity_is_drawn_with_its_interval_and_along_time():
     value = np.linspace(0, 1, 60)
     figure = plots.plot_plasticity(disc(60), value, value / 2, np.minimum(value * 1.5, 1), value)

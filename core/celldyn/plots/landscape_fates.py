@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Palette = Mapping[str, str]
 
 _BINS = 20
+_NOBODY = 0.5
+"""Mean chance, in %, below which in every cluster a fate is left out of the legend."""
 
 
 def plot_fates(
@@ -65,7 +67,8 @@ def plot_fates(
     axes = figure.add_subplot()
     left, at = np.zeros(len(groups)), np.arange(len(groups))
     for k, (name, colour) in enumerate(zip(names, fate_colours(names, palette), strict=True)):
-        axes.barh(at, mean[:, k], left=left, color=colour, label=name, edgecolor="white",
+        said = name if mean[:, k].max(initial=0.0) >= _NOBODY else f"_{name}"
+        axes.barh(at, mean[:, k], left=left, color=colour, label=said, edgecolor="white",
                   linewidth=0.6, height=0.8)  # fmt: skip
         left += mean[:, k]
     sizes = [f"{group}  ({int((codes == group).sum()):,})" for group in groups]
@@ -90,7 +93,7 @@ def plot_fate_chances(
     tissue: bool = False,
     size: float | None = None,
 ) -> Figure:
-    """Draw the chance of every fate over the cells, a panel each.
+    """Draw the chance of every fate that any cell has over the cells, a panel each.
 
     Parameters
     ----------
@@ -109,9 +112,11 @@ def plot_fate_chances(
         If arrays do not fit each other.
     """
     xy, table = places(embedding), chances(probabilities, names)
-    figure, axes = panels(len(names), width=3.0, height=2.7)
+    shown = [k for k in range(len(names)) if table[:, k].max(initial=0.0) > 0]
+    figure, axes = panels(len(shown), width=3.0, height=2.7)
     drawn: Any = None
-    for axis, name, values in zip(axes, names, table.T, strict=True):
+    for axis, k in zip(axes, shown, strict=len(shown) > 0):
+        name, values = names[k], table[:, k]
         drawn = draw_cells(axis, xy, pd.Series(values), limits=(0.0, 1.0), size=size)
         axis.set_title(name, fontsize=9)
         if tissue:
