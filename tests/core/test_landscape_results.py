@@ -27,6 +27,7 @@ from celldyn.landscape.results import (
     screen_names,
     summary,
     write_effect,
+    write_fates,
     write_result,
     write_screen,
 )
@@ -165,6 +166,31 @@ def test_a_summary_for_a_person(adata):
     assert "Fates: A 20, B 10; 20% uncertain" in said
     assert "Perturbed: Sox2" in said
     assert "Screened: genes" in said
+
+
+def test_fates_are_written_with_their_colours_and_replace_earlier_ones():
+    from dataclasses import replace
+
+    from celldyn.landscape.fate_table import fates_of_votes
+
+    adata = lsd_adata()
+    adata.uns["clusters_colors"] = np.array(["#ff0000", "#00ff00"], dtype=object)
+    votes = np.column_stack([np.arange(30), 29 - np.arange(30)]) + 1
+    fates = fates_of_votes(("early", "late"), votes)
+    paths = np.zeros((4, 30), np.int32)
+    written = write_fates(adata, replace(fates, paths=paths, times=np.arange(4.0)), "clusters")
+    assert {"obs/fate", "obsm/fate_probabilities", "obsm/fate_paths", "uns/fates"} <= written
+    np.testing.assert_allclose(adata.obsm["fate_probabilities"], fates.probabilities, rtol=1e-6)
+    assert (adata.obsm["fate_low"] <= adata.obsm["fate_high"]).all()
+    assert adata.obsm["fate_paths"].shape == (30, 4)
+    assert list(adata.uns["fate_colors"]) == ["#ff0000", "#00ff00"]
+    assert list(adata.obs["fate"].cat.categories) == ["early", "late"]
+    adata.obs["fate_agreement"] = 1.0
+    again = write_fates(adata, fates, None)
+    assert {"obs/fate_agreement", "obsm/fate_paths"} <= again
+    assert "fate_agreement" not in adata.obs
+    assert "fate_paths" not in adata.obsm
+    assert "fate_colors" not in adata.uns
 
 
 # --- perturbations ------------------------------------------------------------------------------

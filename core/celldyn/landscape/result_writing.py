@@ -6,7 +6,7 @@ Shapes: n cells, f fates.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -30,36 +30,58 @@ def write_states(adata: AnnData, states: CellStates, transitions: Csr | None) ->
         adata.obsp[keys.TRANSITIONS()] = transitions
 
 
-def write_fates(adata: AnnData, fates: CellFates, cluster_key: str | None = None) -> None:
+def write_fates(adata: AnnData, fates: CellFates, cluster_key: str | None = None) -> set[str]:
     """Write fates of all cells; what an earlier call wrote is replaced.
 
     Colours of the fates are those of the clusters of the same names.
+
+    Returns
+    -------
+    What was written, or was of earlier fates and taken off, as "slot/name".
     """
-    adata.obs[keys.FATE()] = pd.Categorical(fates.fate.astype(str), categories=list(fates.names))
-    adata.obs[keys.FATE_CERTAIN()] = fates.certain
+    fate = pd.Categorical(fates.fate.astype(str), categories=list(fates.names))
+    columns: dict[keys.Key, Any] = {keys.FATE: fate, keys.FATE_CERTAIN: fates.certain}
     for key, values in (
         (keys.FATE_ENTROPY, fates.entropy),
         (keys.PLASTICITY, fates.plasticity),
         (keys.PLASTICITY_LOW, fates.plasticity_low),
         (keys.PLASTICITY_HIGH, fates.plasticity_high),
     ):
-        adata.obs[key()] = values.astype(np.float32)
-    for key, table in (
-        (keys.FATES, fates.probabilities),
-        (keys.FATES_LOW, fates.low),
-        (keys.FATES_HIGH, fates.high),
-    ):
-        adata.obsm[key()] = table.astype(np.float32)
-    adata.obsm.pop(keys.FATE_PATHS(), None)
+        columns[key] = values.astype(np.float32)
+    tables = {
+        keys.FATES: fates.probabilities.astype(np.float32),
+        keys.FATES_LOW: fates.low.astype(np.float32),
+        keys.FATES_HIGH: fates.high.astype(np.float32),
+    }
+    gone = [key for key in (keys.FATE_AGREEMENT, keys.FATE_PATHS) if _drop(adata, key)]
     if fates.paths is not None:
-        adata.obsm[keys.FATE_PATHS()] = np.ascontiguousarray(fates.paths.T)
-    held = adata.uns.setdefault(keys.CELLDYN(), {})
-    held[keys.FATE_INFO()] = json.dumps({
+        tables[keys.FATE_PATHS] = np.ascontiguousarray(fates.paths.T)
+    for key, column in columns.items():
+        adata.obs[key()] = column
+    for key, table in tables.items():
+        adata.obsm[key()] = table
+    home = dict(adata.uns.get(keys.CELLDYN(), {}))
+    home[keys.FATE_INFO()] = _info(fates, cluster_key)
+    adata.uns[keys.CELLDYN()] = home
+    _take_colours(adata, fates.names, cluster_key)
+    return {key.path() for key in (*columns, *tables, *gone, keys.FATE_INFO)}
+
+
+def _drop(adata: AnnData, key: keys.Key) -> bool:
+    """Take a key off, and return whether it was there."""
+    slot = getattr(adata, key.slot)
+    if key() not in slot:
+        return False
+    del slot[key()]
+    return True
+
+
+def _info(fates: CellFates, cluster_key: str | None) -> str:
+    return json.dumps({
         "names": list(fates.names), "cluster_key": cluster_key, "n_votes": fates.n_votes,
         "converged": fates.converged, "notes": list(fates.notes),
         "times": None if fates.times is None else fates.times.tolist(),
     })  # fmt: skip
-    _take_colours(adata, fates.names, cluster_key)
 
 
 def _take_colours(adata: AnnData, names: tuple[str, ...], cluster_key: str | None) -> None:

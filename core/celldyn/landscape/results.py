@@ -141,7 +141,7 @@ def write_result(adata: AnnData, result: LandscapeResult) -> set[str]:
 def _drop_earlier(adata: AnnData) -> set[str]:
     """Take off what was made of an earlier landscape; return which keys they were."""
     gone = set()
-    for key in (*_OF_FATES, keys.TRANSITIONS):
+    for key in (*_OF_FATES, keys.TRANSITIONS, keys.PSEUDOTIME_SPREAD):
         slot = getattr(adata, key.slot)
         if key.name in slot:
             del slot[key.name]
