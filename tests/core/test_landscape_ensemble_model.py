@@ -7,7 +7,8 @@ import pytest
 from landscape_model_cases import line, small_config
 
 from celldyn.errors import ConfigError, FileFormatError, NotFittedError
-from celldyn.landscape import LSDEnsemble
+from celldyn.jobs import run
+from celldyn.landscape import LSD, LSDEnsemble
 from celldyn.landscape.perturbing.config import PerturbConfig
 from celldyn.perturbation import Perturbation
 
@@ -121,3 +122,16 @@ def test_an_ensemble_that_is_not_trained_says_so():
     assert not ensemble.is_trained
     with pytest.raises(NotFittedError):
         ensemble.get_cell_fates(cluster_key="clusters")
+
+
+def test_sigma_of_short_walks_is_read_off_longer_ones():
+    lsd = LSD(line(), small_config(), "cpu")
+    lsd.set_prior_transition(prior_time_key="time")
+    lsd.prepare_walks(path_len=3)
+    lsd.train(1)
+    found = run(lsd.sigma_job(), bar=False)
+    # Two steps took the whole of time in training; of twenty cells a walk takes 19 / 2.
+    np.testing.assert_allclose(np.diff(found.times), 0.5)
+    lsd.walks, lsd.P = None, None
+    with pytest.raises(NotFittedError, match="read off walks"):
+        run(lsd.sigma_job(), bar=False)

@@ -62,11 +62,16 @@ class Crowd:
         How many vote on an end.
     threads
         How many search.
+    known
+        How far from where it is said to be a cell may be, as the encoder knows; an end within
+        that of a cell is not off the data.
     """
 
-    def __init__(self, cells: Tensor, voters: Voters, near: int, threads: int = 1) -> None:
+    def __init__(
+        self, cells: Tensor, voters: Voters, near: int, threads: int = 1, known: float = 0.0
+    ) -> None:
         self._cells, self._voters = cells, voters
-        self._near, self._threads = near, threads
+        self._near, self._threads, self._known = near, threads, known
 
     def votes_job(self, end: Tensor) -> Job[tuple[NDArray[np.int64], float]]:
         """Return votes (m, f) of the cells near to each of the ends (m, d), and how many are off.
@@ -79,8 +84,8 @@ class Crowd:
         votes = np.zeros((end.shape[0], len(self._voters.names)), dtype=np.int64)
         # Labels that were numbers are named by them.
         votes[:, [int(name) for name in found.names]] = np.rint(found.probabilities * self._near)
-        spacing = _spacing(Landmarks(self._cells, 0))
-        return votes, float((found.distance > _FAR * spacing).mean())
+        reach = self._reach(Landmarks(self._cells, 0))
+        return votes, float((found.distance > reach).mean())
 
     def noisy_votes_job(
         self, potential: Landscape, start: Tensor, scale: Tensor | None, met: Tensor, noise: Noise
@@ -98,7 +103,7 @@ class Crowd:
         at = torch.as_tensor(marks.cells, device=self._cells.device)
         said = yield from scaled(self.votes_job(self._cells[at]), 0, 10)
         code = said[0].argmax(axis=1)
-        spacing, n_fates = _spacing(marks), len(self._voters.names)
+        reach, n_fates = self._reach(marks), len(self._voters.names)
         votes = np.zeros((start.shape[0], n_fates), dtype=np.int64)
         off = 0
 
@@ -106,7 +111,7 @@ class Crowd:
             nonlocal off
             flat = ends.reshape(-1, ends.shape[-1])
             nearest = marks.nearest(flat)
-            off += int((marks.distance(flat, nearest) > _FAR * spacing).sum())
+            off += int((marks.distance(flat, nearest) > reach).sum())
             own = np.repeat(np.arange(ends.shape[0]) * n_fates, ends.shape[1])
             counted = np.bincount(own + code[nearest], minlength=ends.shape[0] * n_fates)
             votes[rows] = counted.reshape(-1, n_fates)
@@ -118,6 +123,11 @@ class Crowd:
         )  # fmt: skip
         yield from scaled(runs, 1, 10, units=9)
         return votes, off / max(start.shape[0] * noise.n_runs, 1)
+
+    def _reach(self, marks: Landmarks) -> float:
+        """Return how far from every cell an end is off the data."""
+        spacing = float(np.quantile(marks.spacing(_SPACED), 0.99))
+        return max(_FAR * spacing, self._known)
 
 
 def nearest_cells_job(cells: Tensor, paths: Tensor) -> Job[NDArray[np.int32]]:
@@ -132,8 +142,3 @@ def nearest_cells_job(cells: Tensor, paths: Tensor) -> Job[NDArray[np.int32]]:
         if pace.due():
             yield Progress("cells along paths", min(rows.stop, flat.shape[0]), flat.shape[0])
     return found.reshape(paths.shape[:2])
-
-
-def _spacing(marks: Landmarks) -> float:
-    """Return a distance that hardly any cell is from the next."""
-    return float(np.quantile(marks.spacing(_SPACED), 0.99))

@@ -20,8 +20,11 @@ from celldyn.landscape.flowing import flow_job
 from celldyn.landscape.graph import Floats, Ints
 from celldyn.landscape.potential import Landscape
 
-_LAGS = 12
-"""Most steps of a walk that are looked ahead."""
+_LAGS, _FEWEST, _NEAR = 12, 4, 1.0
+"""Most and fewest steps of a walk that are looked ahead, and how much time at most: later, what
+the flow misses is bounded by where cells are, not by noise."""
+_UNSTABLE = -1.0
+"""Smallest 2ht: on ridges linear growth would soon leave all bounds."""
 _WALKS = 2048
 """Most pieces of walks that are looked at."""
 _SAMPLES = 200
@@ -98,7 +101,8 @@ def sigma_of_model_job(
 
     with h the mean curvature tr(∇∇V) / d: the scatter of the later cell, that of the first, which
     the flow draws together, noise, and b by which the flow is too fast or too slow. s², σ² and b²
-    of 0 or more are fitted to the mean squares at up to 12 lags, each in proportion to itself. The
+    of 0 or more are fitted to the mean squares at 4 to 12 lags, up to a time of 1, each in
+    proportion to itself. The
     square of single steps alone would take scatter for noise.
 
     Parameters
@@ -124,8 +128,9 @@ def sigma_of_model_job(
     cells = as_states(potential, z_cells).detach()
     along = _checked(walks, cells.shape[0], span)
     rng = np.random.default_rng(seed)
-    n_lags = min(_LAGS, along.shape[1] - 1)
-    times = np.arange(1, n_lags + 1) * (span / (along.shape[1] - 1))
+    n_steps = along.shape[1] - 1
+    n_lags = min(max(_FEWEST, int(_NEAR * n_steps / span)), _LAGS, n_steps)
+    times = np.arange(1, n_lags + 1) * (span / n_steps)
     pieces = _pieces(along, n_lags, rng)
     begin = cells[torch.as_tensor(pieces[:, 0])]
     flowed = yield from scaled(flow_job(potential, begin, [0.0, *times]), 0, 2)
@@ -185,10 +190,10 @@ def _mean_curvature(potential: Landscape, z: Tensor, seed: int) -> Floats:
 
 def _terms(h: Floats, times: Floats) -> Floats:
     """Return what s², σ² and b² are multiplied by at every lag, (k, 3): means over cells."""
-    product = 2 * h[:, None] * times
-    shrunk = np.exp(-np.clip(product, -20.0, 20.0))
+    product = np.clip(2 * h[:, None] * times, _UNSTABLE, 20.0)
+    shrunk = np.exp(-product)
     near = np.abs(product) < 1e-6
-    grown = np.where(near, times, -np.expm1(-np.clip(product, -20.0, 20.0)) * times
+    grown = np.where(near, times, -np.expm1(-product) * times
                      / np.where(near, 1.0, product))  # fmt: skip
     return np.stack([1 + shrunk.mean(axis=0), grown.mean(axis=0), times**2], axis=1)
 

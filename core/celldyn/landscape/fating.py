@@ -147,12 +147,13 @@ def cell_fates_job(
             yield from scaled(flow_job(potential, cells, kept[:: len(kept) - 1]), 3, _UNITS)
         )[-1]
     voters = _voters(terminal, cells, own_end, labels, radius)
-    crowd = Crowd(cells, voters, asked.near, threads)
+    scale = None if z_scale is None else _like(z_scale, start)
+    known = 0.0 if scale is None else float(scale.square().sum(dim=1).mean().sqrt())
+    crowd = Crowd(cells, voters, asked.near, threads, known)
     noise = asked.noise
     if noise is None:
         votes, off = yield from scaled(crowd.votes_job(end), _UNITS - 1, _UNITS)
     else:
-        scale = None if z_scale is None else _like(z_scale, start)
         votes, off = yield from scaled(
             crowd.noisy_votes_job(potential, start, scale, end, noise),
             _UNITS / 2, _UNITS, units=_UNITS / 2,

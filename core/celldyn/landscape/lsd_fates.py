@@ -8,25 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celldyn.data.words import listed
-from celldyn.errors import ConfigError, DataError, MissingKeyError
+from celldyn.errors import DataError, MissingKeyError
 from celldyn.jobs import Job, run
-from celldyn.landscape.diffusion import Sigma, sigma_of_model_job
 from celldyn.landscape.fate_table import CellFates
 from celldyn.landscape.fating import cell_fates_job
 from celldyn.landscape.fating_inputs import Way
-from celldyn.landscape.lsd_base import LSDBase
+from celldyn.landscape.lsd_sigma import SigmaMixin
 from celldyn.landscape.result_writing import write_fates
 from celldyn.landscape.voters import Terminal
-from celldyn.landscape.walks import sample_walks_job
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-_WALKS, _WALK_LEN = 1024, 20
-"""Walks that are drawn to read sigma off, where the model has none."""
 
-
-class FateMixin(LSDBase):
+class FateMixin(SigmaMixin):
     """Fates; see `LSD`."""
 
     fates: CellFates | None = None
@@ -153,31 +148,17 @@ class FateMixin(LSDBase):
             how.setdefault("transition", self._chances())
         self.fates = yield from cell_fates_job(
             self.potential, states.z, labels, method=method,
-            z_scale=states.z_scale if noisy else None, n_runs=n_runs if noisy else 0,
+            z_scale=states.z_scale, n_runs=n_runs if noisy else 0,
             sigma=sigma if noisy else None, **how,
         )  # fmt: skip
         return self.fates
 
-    def sigma_job(self) -> Job[Sigma]:
-        """Find σ that the model and its walks imply, as a job; see `diffusion`."""
-        states = yield from self.states_job()
-        walks = self.walks
-        if walks is None:
-            if self.P is None:
-                raise ConfigError(
-                    "sigma is read off walks, and it is not said where walks may go",
-                    "call set_prior_transition, or give sigma",
-                )
-            walks = yield from sample_walks_job(
-                self.P, _WALKS, _WALK_LEN, self.cfg.walks.random_state
-            )
-        return (yield from sigma_of_model_job(self.potential, states.z, walks))
-
     def _chances(self) -> Any:  # noqa: ANN401
+        from celldyn.landscape.graph import where_alone_stay
         from celldyn.landscape.transitions import boltzmann_transitions
 
         assert self._states is not None
-        return boltzmann_transitions(self._inputs.graph(), self._states.V)
+        return boltzmann_transitions(where_alone_stay(self._inputs.graph()), self._states.V)
 
     def labels_of(self, adata: AnnData | None, cluster_key: str | None) -> NDArray[Any] | None:
         """Return the cluster of every cell, of a data set that has the model's cells."""

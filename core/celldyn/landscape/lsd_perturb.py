@@ -11,11 +11,11 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from celldyn.errors import DataError, MissingKeyError, NotFittedError
+from celldyn.errors import DataError, MissingKeyError
 from celldyn.jobs import Job, run
-from celldyn.landscape.diffusion import sigma_of_model_job
 from celldyn.landscape.graph import Ints
 from celldyn.landscape.lsd_base import LSDBase
+from celldyn.landscape.lsd_sigma import SigmaMixin
 from celldyn.landscape.perturbing.config import PerturbConfig
 from celldyn.landscape.perturbing.edits import Edit
 from celldyn.landscape.perturbing.effect import PerturbationEffect
@@ -41,7 +41,7 @@ class _Rows:
         return self.model._inputs.expression(self.rows[cells])
 
 
-class PerturbMixin(LSDBase):
+class PerturbMixin(SigmaMixin):
     """Perturbations; see `LSD`."""
 
     # --- the seed's ----------------------------------------------------------------------------
@@ -225,12 +225,6 @@ class PerturbMixin(LSDBase):
         config = PerturbConfig() if config is None else config
         if config.sigma is not None:
             return config
-        if self.walks is None:
-            raise NotFittedError(
-                "sigma is to be read off walks, and there are none",
-                "call prepare_walks, or give sigma",
-            )
-        states = yield from self.states_job()
-        found = yield from sigma_of_model_job(self.potential, states.z, self.walks)
+        found = yield from self.sigma_job()
         chosen: PerturbConfig = config.replace(sigma=float(found.sigma))
         return chosen
