@@ -21,8 +21,8 @@ KRUMSIEK_KNOCKOUTS = {
     "Gfi1": ("Neu",),
 }
 """Fates that need a gene, by the network of Krumsiek et al. 2011 (PLoS ONE 6, e22649)."""
-KRUMSIEK_COUNTS, KRUMSIEK_HOUSEKEEPING, KRUMSIEK_THETA = 40.0, 40, 50.0
-LEAK = 0.02
+KRUMSIEK_COUNTS, KRUMSIEK_HOUSEKEEPING, KRUMSIEK_THETA = 100.0, 40, 100.0
+LEAK = 0.05
 """What is left of a gene that is off, of its mean where it is on."""
 
 
@@ -30,8 +30,8 @@ def krumsiek11(seed: int = 0) -> AnnData:
     """Return scanpy's `krumsiek11` read as counts, with the housekeeping genes that it lacks.
 
     640 cells in four runs of the same start, 160 time points each, to four fates. A gene's mean is
-    40 (x + 0.02), x its level (0 to 1), 40 more genes have means of their own that never change
-    (log-scale sd 1, median 5); counts are negative binomial with an inverse dispersion of 50 and
+    100 (x + 0.05), x its level (0 to 1), 40 more genes have means of their own that never change
+    (log-scale sd 1, median 12); counts are negative binomial with an inverse dispersion of 100 and
     totals that vary by a third. Time is the share that a cell has gone of the length of its run,
     smoothed over nine points, since a run rests at its end; a progenitor's fate that of its run.
     """
@@ -42,7 +42,7 @@ def krumsiek11(seed: int = 0) -> AnnData:
         warnings.simplefilter("ignore")
         clean = sc.datasets.krumsiek11()
     level = np.clip(np.asarray(clean.X, dtype=np.float64), 0.0, None) + LEAK
-    constant = 5.0 * np.exp(rng.standard_normal(KRUMSIEK_HOUSEKEEPING))
+    constant = 12.0 * np.exp(rng.standard_normal(KRUMSIEK_HOUSEKEEPING))
     n_cells = len(level)
     share = np.hstack([KRUMSIEK_COUNTS * level, np.tile(constant, (n_cells, 1))])
     total = float(share.sum(axis=1).mean())
