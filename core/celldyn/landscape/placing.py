@@ -106,7 +106,10 @@ def placing_job(z: Any, embedding: ArrayLike, connectivities: Matrix | None) -> 
     if connectivities is None:
         graph = yield from _nearest_job(states, there)
     else:
-        work = lambda: among(neighbour_graph(connectivities, len(states)), there)  # noqa: E731
+
+        def work() -> Csr:
+            return among(neighbour_graph(connectivities, len(states)), there)
+
         graph = yield from aside_job(work, "neighbours")
     yield Progress("neighbours", 1.0, 1.0)
     row, near = rows_of(graph), graph.indices.astype(np.int32)

@@ -82,8 +82,9 @@ def flow_time(
     limit
         How long cells are followed.
     dt
-        Times at which speeds are looked at; between two the logarithm of the speed is taken as
-        straight, as it is on the way into a minimum.
+        Times at which speeds are looked at, to begin with; later they are farther apart, an eighth
+        of the time that has passed. Between two the logarithm of the speed is taken as straight,
+        as it is on the way into a minimum.
 
     Raises
     ------
@@ -116,7 +117,7 @@ def flow_time_job(
     moving, passed = np.flatnonzero(~resting), 0.0
     x, speed = x[~resting], speed[~resting]
     while moving.size and passed < limit * (1 - 1e-9):
-        stride = min(dt, (limit - passed) / _STRIDES)
+        stride = min(max(dt, passed / _STRIDES), (limit - passed) / _STRIDES)
         ahead = flow_job(potential, x, stride * np.arange(_STRIDES + 1))
         paths = yield from scaled(ahead, passed, limit, units=_STRIDES * stride)
         for k in range(1, _STRIDES + 1):
