@@ -148,7 +148,7 @@ def _draw_cells(
         paint = [shades.get(str(name), MISSING_COLOUR) for name in names[there]]
         axes.scatter(*at[there].T, c=paint, **style)
         explain(figure, axes, None, column, palette)
-        axes.get_legend().set_bbox_to_anchor((1.08, 0.5))
+        axes.get_legend().set_bbox_to_anchor((1.16, 0.5))
     else:
         low, high = limits_of(column) or (None, None)
         values = column.to_numpy(np.float64, na_value=np.nan)
