@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from celldyn.landscape.networks import Networks
     from napari_celldyn.workspace import Workspace
 
+THIN = 0.15
+"""Spread across a line of places over that along it, below which they are no plane."""
+
 TRAIN = "train a landscape, or open a file that has one"
 
 
@@ -61,7 +64,11 @@ class LandscapeSource:
 
     @property
     def planes(self) -> list[str]:
-        """The tables of obsm that a landscape can stand on, its own in front."""
+        """The tables of obsm that a landscape can stand on, its own in front.
+
+        Where the differentiation state is hardly more than a line, a landscape over it would be a
+        ridge: then another embedding stands in front, if there is one.
+        """
         adata = self._workspace.adata
         if adata is None:
             return []
@@ -74,7 +81,10 @@ class LandscapeSource:
             and np.shape(adata.obsm[key])[1] == 2
         ]
         there = own in adata.obsm and np.shape(adata.obsm[own])[1] >= 2
-        return [own, *others] if there else others
+        if not there:
+            return others
+        thin = bool(others) and is_thin(np.asarray(adata.obsm[own])[:, :2])
+        return [*others[:1], own, *others[1:]] if thin else [own, *others]
 
     # --- arrays, which nobody else holds ------------------------------------------------------
 
@@ -160,3 +170,12 @@ class LandscapeSource:
         if held is None:
             raise DataError(missing, TRAIN)
         return np.array(held, np.float32)
+
+
+def is_thin(places: NDArray[np.floating]) -> bool:
+    """Return whether (n, 2) places lie almost along a line: a plane is hardly filled by them."""
+    there = places[np.isfinite(places).all(axis=1)].astype(float)
+    if len(there) < 3:
+        return False
+    spread = np.linalg.svd(there - there.mean(axis=0), compute_uv=False)
+    return bool(spread[1] < THIN * spread[0])

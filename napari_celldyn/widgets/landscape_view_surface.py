@@ -128,8 +128,10 @@ class SurfacePart(ViewPart):
             part.setEnabled(shown)
 
     def on_other_tissue(self) -> None:
-        """Forget the surfaces of the tissue before."""
+        """Forget the surfaces of the tissue before, and which plane was chosen."""
         self._found.clear()
+        with signals_blocked(self.plane):
+            self.plane.clear()
 
     def on_written(self, written: frozenset[str]) -> None:
         """Forget surfaces whose potential or places are others now."""
@@ -137,6 +139,9 @@ class SurfacePart(ViewPart):
         planes = {f"obsm/{key}" for key, _ in self._found}
         if written & (own | planes):
             self._found.clear()
+        if keys.DIFF_STATE.path() in written and not self._view.shown:
+            with signals_blocked(self.plane):
+                self.plane.clear()  # the plane of the new landscape is the one to look at
 
     # --- making it ----------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from napari_celldyn.widgets.landscape_view_surface import BACK, LEARNED, OF_CELL
 
 LEFT = Qt.MouseButton.LeftButton
 KEY = "X_diff_state"
-JOB_MS = 60_000
+JOB_MS = 120_000
 
 
 @pytest.fixture
@@ -102,6 +102,15 @@ def test_with_a_model_heights_are_decoded_unless_those_of_cells_are_asked_for(vi
     choose(view.surface.plane, "X_umap")
     qtbot.waitUntil(lambda: place.landscape.key == "X_umap", timeout=JOB_MS)
     assert not view.surface.kind.isEnabled()  # places of a UMAP cannot be decoded
+
+
+def test_where_the_differentiation_state_is_a_line_another_plane_is_offered_first(view):
+    adata = tree(60)
+    open_in(view, adata)
+    assert [view.surface.plane.itemData(i) for i in range(2)] == [KEY, "X_umap"]
+    adata.obsm[KEY] = adata.obsm[KEY] * np.float32([0.05, 1.0])
+    view.source._workspace.open(adata)
+    assert view.surface.plane.itemData(0) == view.source.planes[0] == "X_umap"
 
 
 def test_the_slider_makes_it_steeper_and_the_tick_leaves_the_tissue_out(view, qtbot):
