@@ -26,6 +26,8 @@ COLOURS: tuple[tuple[str, Source], ...] = (
     ("time of the flow", Source("obs", keys.FLOW_TIME.name)),
     ("fate", Source("obs", keys.FATE.name)),
     ("fates, blended", Source("obsm", keys.FATES.name)),
+    ("certain or not", Source("obs", keys.FATE_CERTAIN.name)),
+    ("agreement of models", Source("obs", keys.FATE_AGREEMENT.name)),
     ("plasticity", Source("obs", keys.PLASTICITY.name)),
     ("entropy", Source("obs", keys.ENTROPY.name)),
 )
@@ -55,13 +57,13 @@ class LandscapeView(QWidget):
         self._workspace = session.workspace
         self.source = LandscapeSource(session.workspace)
         self.surface = SurfacePart(session, self.source)
-        self.colour = ColourPart(session)
+        self.colour = ColourPart(session) if colours else None
         self.lines = LinesPart(session, self.source)
         self.play = PlayPart(session, self.source)
         self.path = PathPart(session, self.source)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        parts: tuple[tuple[str, QWidget], ...] = (
+        parts: tuple[tuple[str, QWidget | None], ...] = (
             ("", self.surface),
             ("Colour of the cells", self.colour),
             ("Streamlines", self.lines),
@@ -69,7 +71,7 @@ class LandscapeView(QWidget):
             ("Path", self.path),
         )
         for heading, part in parts:
-            if part is self.colour and not colours:
+            if part is None:
                 continue
             if heading:
                 label = QLabel(f"<b>{heading}</b>")
