@@ -15,6 +15,7 @@ from torch import Tensor
 
 from celldyn.data.check import require_whole
 from celldyn.data.words import counted
+from celldyn.devices import compile_job
 from celldyn.errors import DataError, MissingKeyError
 from celldyn.jobs import Job, Progress, run
 from celldyn.landscape.dispersion import dispersion_job, partners
@@ -27,7 +28,7 @@ from celldyn.landscape.input_checks import (
     matrices,
 )
 from celldyn.landscape.row_reading import rows_job
-from celldyn.landscape.rows import Cells, Floats32, Rows, SparseRows
+from celldyn.landscape.rows import FEW, Cells, Floats32, Rows, SparseRows
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -204,6 +205,8 @@ def read_inputs_job(
     name = f"layers[{layer!r}]"
     expression = yield from expression_job(X, notes)
     counts = yield from rows_job(raw, name, lambda values: require_whole(values, name))
+    if isinstance(counts, SparseRows) and adata.n_obs * adata.n_vars > FEW:
+        yield from compile_job([_compile])
     totals, per_gene = yield from _totals_job(counts)
     if not totals.any():
         raise DataError(f"{name} holds no counts at all", "check what was written there")
@@ -219,6 +222,12 @@ def read_inputs_job(
         tuple(map(str, adata.var_names)), graph, library, given, tuple(notes), expression, counts,
         per_gene / totals.sum(), dispersion, torch.from_numpy(np.log(library)),
     )  # fmt: skip
+
+
+def _compile() -> None:
+    from celldyn.landscape.row_kernels import compile_row_kernels
+
+    compile_row_kernels()
 
 
 def _totals_job(counts: Rows) -> Job[tuple[NDArray[np.float64], NDArray[np.float64]]]:

@@ -19,7 +19,7 @@ Cells: TypeAlias = ArrayLike | Tensor
 
 BLOCK = 1 << 22
 """Numbers that are looked at at once."""
-_FEW = 1 << 17
+FEW = 1 << 17
 """Up to so many numbers numpy is done before a compiler would be imported."""
 SPARSE_BYTES, DENSE_BYTES = 8, 4
 """Of a stored number: an int32 column and a float32, or a float32 alone."""
@@ -144,7 +144,7 @@ class SparseRows:
             raise IndexError(f"cells are numbered 0 to {self.shape[0] - 1}")
         out = np.empty((len(at), self.n_columns), np.float32)
         spread = spread_rows
-        if out.size > _FEW:
+        if out.size > FEW:
             from celldyn.landscape.row_kernels import spread_rows as spread
         spread(self.indptr, self.indices, self.data, at, out)
         return torch.from_numpy(out)
