@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from celldyn.landscape.count_likelihood import (
     compile_kernels,
     decoded_log_likelihood,
     log_likelihood,
+    normalised_log_likelihood,
 )
 
 PARAMETERS = ("gates", "logits", "log_library", "log_theta")
@@ -139,6 +141,37 @@ def test_a_decoders_output_is_read_as_it_is():
     assert plain == ours(given | {"gates": None})
 
 
+@pytest.mark.parametrize("inflated", [True, False])
+@pytest.mark.parametrize("m", [3, 63, 130])
+def test_what_is_normalised_as_it_is_read(m, inflated):
+    """Compiled, against PyTorch's batch normalisation in double precision; means far from 0."""
+    given = case(m=m, largest=50)
+    parts = [given["gates"], given["logits"]] if inflated else [given["logits"]]
+    raw = 0.1 * torch.cat(parts, 1) + torch.arange(len(parts) * 53) / 20.0
+    norm = torch.nn.BatchNorm1d(raw.shape[1])
+    torch.nn.init.normal_(norm.weight, 1.0, 0.3)
+    torch.nn.init.normal_(norm.bias)
+    found = []
+    for form in (torch.float32, torch.float64):
+        mine = copy.deepcopy(norm).to(form)
+        asked = [given[n].to(form) for n in ("counts", "log_library", "log_theta", "weight")]
+        leaves = [raw.to(form, copy=True), asked[1], asked[2]]
+        leaves = [leaf.requires_grad_() for leaf in leaves]
+        total = normalised_log_likelihood(
+            asked[0], leaves[0], mine, *leaves[1:], asked[3], rows=given["rows"]
+        )
+        slopes = torch.autograd.grad(total, [*leaves, mine.weight, mine.bias])
+        moments = [mine.running_mean, mine.running_var, mine.num_batches_tracked]
+        still = normalised_log_likelihood(
+            asked[0], leaves[0], mine.eval(), *leaves[1:], asked[3], rows=given["rows"]
+        )
+        found.append(([total, still, *moments], slopes))
+    for one, other in zip(found[0][0], found[1][0], strict=True):
+        torch.testing.assert_close(one.double(), other.double(), rtol=3e-5, atol=1e-5)
+    for one, other in zip(found[0][1], found[1][1], strict=True):
+        assert (one - other).abs().max() <= 2e-4 * other.abs().max()
+
+
 def test_one_row_each_and_weight_one_by_default():
     given = case(m=17)
     given |= {"rows": torch.arange(17), "weight": torch.ones(17)}
@@ -235,12 +268,19 @@ def test_repeats_to_the_last_bit_on_any_thread_count():
 def test_what_is_compiled_beforehand_is_what_training_calls():
     from celldyn.landscape.kernels_counts import rising_rows
     from celldyn.landscape.kernels_likelihood import likelihood_rows
+    from celldyn.landscape.kernels_norm import column_moments, normalise_back
 
     compile_kernels()
-    before = [len(kernel.signatures) for kernel in (rising_rows, likelihood_rows)]
+    kernels = (rising_rows, likelihood_rows, column_moments, normalise_back)
+    before = [len(kernel.signatures) for kernel in kernels]
     pulled(ours, case())
     ours(case() | {"gates": None})
-    assert [len(kernel.signatures) for kernel in (rising_rows, likelihood_rows)] == before
+    given = case()
+    normalised_log_likelihood(
+        given["counts"], given["logits"].requires_grad_(), torch.nn.BatchNorm1d(53),
+        given["log_library"], given["log_theta"], rows=given["rows"],
+    )  # fmt: skip
+    assert [len(kernel.signatures) for kernel in kernels] == before
 
 
 def test_kernels_wait_until_they_are_called():

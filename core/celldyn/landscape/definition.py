@@ -70,7 +70,7 @@ def _state_counts(networks: Networks, batch: WalkBatch, z: Tensor, library: Tens
     )
     n_rows, G = z.shape[0], networks.n_genes
     with pyro.plate("looked_at", n_rows), poutine.scale(scale=1 / (n_rows * G)):
-        pyro.sample("x", counts.to_event(1), obs=batch.counts)
+        pyro.sample("x", counts.to_event(1), obs=batch.counts[batch.counted])
 
 
 def guide(

@@ -39,6 +39,8 @@ def likelihood_rows(
     gates: Singles,
     logits: Singles,
     step: int,
+    gain: Singles,
+    shift: Singles,
     size: Singles,
     theta: Singles,
     weights: Singles,
@@ -57,6 +59,8 @@ def likelihood_rows(
     gates, logits
         Row r has the gates' row step · r, and the logits' row step · r + step − 1; (step · m, G).
         No gates, (0, G), is no zero inflation.
+    gain, shift
+        (2, G): logits count as gain · logits + shift; of the gates, then of the means.
     size
         (m,) library size.
     theta
@@ -85,12 +89,12 @@ def likelihood_rows(
             per_row[r] = 0
             by_log_size[r] = 0
             continue
-        scale = size[r] / _shares(y, share)
+        scale = size[r] / _shares(y, gain[1], shift[1], share)
         x = counts[at[r]]
         if inflated:
             per_row[r], total = _inflated(
-                x, gates[g], share, scale, theta, inverse, weights[r], of_gates, slopes,
-                by_log_theta,
+                x, gates[g], gain[0], shift[0], share, scale, theta, inverse, weights[r],
+                of_gates, slopes, by_log_theta,
             )  # fmt: skip
         else:
             per_row[r], total = _plain(
@@ -106,14 +110,15 @@ def likelihood_rows(
 
 
 @inner
-def _shares(y: Singles, share: Singles) -> Single:
-    """Write e^(y − max y) and return its sum."""
-    most = y[0]
+def _shares(y: Singles, gain: Singles, shift: Singles, share: Singles) -> Single:
+    """Write e^(y − max y) of y = gain · y + shift, and return its sum."""
+    most = gain[0] * y[0] + shift[0]
     for g in range(y.size):
-        most = y[g] if y[g] > most else most
+        share[g] = gain[g] * y[g] + shift[g]
+        most = share[g] if share[g] > most else most
     total = _ZERO
     for g in range(y.size):
-        a = y[g] - most
+        a = share[g] - most
         e = exp_of_negative(_LOWEST if a < _LOWEST else a)
         share[g] = e
         total += e
@@ -161,6 +166,8 @@ def _plain(
 def _inflated(
     x: Singles,
     gates: Singles,
+    gain: Singles,
+    shift: Singles,
     share: Singles,
     scale: Single,
     theta: Singles,
@@ -180,7 +187,7 @@ def _inflated(
     value, total = _ZERO, _ZERO
     for g in range(x.size):
         mu = scale * share[g]
-        m, t, a = mu + _GUARD, theta[g], gates[g]
+        m, t, a = mu + _GUARD, theta[g], gain[g] * gates[g] + shift[g]
         both = m + (t + _GUARD)
         each = _ONE / (m * both)
         odds, of_both = _log_odds(m, inverse[g]), m * each

@@ -79,11 +79,18 @@ class NormalisedMLP(nn.Module):
 
     def forward(self, x: Tensor, times: Tensor | None = None) -> Tensor:
         """Return (m, widths[-1]) of (m, widths[0]); see `CountedBatchNorm` for `times`."""
+        return cast("Tensor", self.last_norm(self.raw(x, times), times))
+
+    @property
+    def last_norm(self) -> CountedBatchNorm:
+        """The last normalisation."""
+        return cast("CountedBatchNorm", self.norm[-1])
+
+    def raw(self, x: Tensor, times: Tensor | None = None) -> Tensor:
+        """Return what comes into the last normalisation."""
         h = x
-        for k, (linear, norm) in enumerate(zip(self.linear, self.norm, strict=True)):
-            h = norm(linear(h), times)
-            if k + 1 < len(self.linear):
-                h = F.softplus(h)
+        for k, linear in enumerate(self.linear):
+            h = linear(F.softplus(self.norm[k - 1](h, times)) if k else h)
         return h
 
 
@@ -222,7 +229,7 @@ class Networks(nn.Module):
         log_library
             Location and scale of the prior of log library size.
         """
-        last = cast("CountedBatchNorm", self.z_decoder.norm[-1])
+        last = self.z_decoder.last_norm
         G = self.n_genes
         last.bias[-G:] = torch.log(mean + 1e-3 / G).to(last.bias)
         last.weight[-G:] = _SHARE_GAIN

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from celldyn.landscape.batching import WalkBatch
 from celldyn.landscape.config import LSDConfig
-from celldyn.landscape.count_likelihood import log_likelihood
+from celldyn.landscape.count_likelihood import normalised_log_likelihood
 from celldyn.landscape.networks import PRIOR_SCALE_B, Networks
 from celldyn.landscape.penalties import high_ground, penalty_weights, steps_along_walks
 from celldyn.landscape.walk_flow import walk_flow
@@ -172,6 +172,8 @@ def _reconstruction(
 ) -> Tensor:
     if batch.rows is not None:
         z, log_library = z[batch.rows], log_library[batch.rows]
-    gate, share = networks.decode_logits(z)
-    found = log_likelihood(batch.counts, gate, share, log_library, networks.log_theta)
-    return found * (-1.0 / batch.counts.numel())
+    decoder, each = networks.z_decoder, -1.0 / (len(z) * networks.n_genes)
+    return normalised_log_likelihood(
+        batch.counts, decoder.raw(z), decoder.last_norm, log_library, networks.log_theta,
+        z.new_full((len(z),), each), rows=batch.counted,
+    )  # fmt: skip
