@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from celldyn.devices import aside_job
 from celldyn.jobs import Job, Progress, run, scaled
 from celldyn.landscape.graph import where_alone_stay
 from celldyn.landscape.lsd_saving import SavingMixin
 from celldyn.landscape.resting import flow_time_job
-from celldyn.landscape.results import LandscapeResult, write_result
+from celldyn.landscape.results import LandscapeResult, describe, write_result
 from celldyn.landscape.states import Floats32
 from celldyn.landscape.transitions import boltzmann_transitions
 
@@ -57,14 +58,16 @@ class ResultsMixin(SavingMixin):
         NotFittedError
             If the model is not trained.
         """
-        states = yield from scaled(self.states_job(), 0, 2)
-        rest = yield from scaled(flow_time_job(self.potential, states.z), 1, 2)
-        yield Progress("transitions", 2, 2)
+        states = yield from scaled(self.states_job(), 0, 3)
+        rest = yield from scaled(flow_time_job(self.potential, states.z), 1, 3)
+        yield Progress("transitions", 2, 3)
         graph, chances = self._inputs.connectivities, None
         if graph is not None:
             chances = boltzmann_transitions(where_alone_stay(graph), states.V)
+        saved = self.saved
+        packed = yield from aside_job(lambda: describe(saved), "the model", done=2, total=3)
         return LandscapeResult(
-            self.saved, states, self._velocity(states.z), rest.time, chances, str(self.device)
+            saved, states, self._velocity(states.z), rest.time, chances, str(self.device), packed
         )
 
     @torch.no_grad()

@@ -82,6 +82,8 @@ class LandscapeResult:
         (n, n) chances to go to neighbours by Boltzmann's law; None without a neighbour graph.
     device
         Where it was trained.
+    packed
+        The model as `describe` gives it; None: it is made when the result is written.
     """
 
     saved: SavedLandscape
@@ -89,7 +91,8 @@ class LandscapeResult:
     velocity: Floats32
     rest: NDArray[np.float64]
     transitions: Csr | None = None
-    device: str = field(default="cpu")
+    device: str = "cpu"
+    packed: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @property
     def flow_time(self) -> Floats32:
@@ -123,7 +126,7 @@ def write_result(adata: AnnData, result: LandscapeResult) -> set[str]:
     adata.obsm[keys.VELOCITY.name] = result.velocity
     fitted = result.saved.fitted
     home = dict(adata.uns.get(keys.CELLDYN.name, {}))
-    home[keys.LANDSCAPE_INFO.name] = _describe(result.saved)
+    home[keys.LANDSCAPE_INFO.name] = dict(result.packed or describe(result.saved))
     adata.uns[keys.CELLDYN.name] = home
     record(
         adata, "landscape.train", config=fitted.cfg, seed=fitted.cfg.walks.random_state,
@@ -160,7 +163,7 @@ def _drop_earlier(adata: AnnData) -> set[str]:
     return gone
 
 
-def _describe(saved: SavedLandscape) -> dict[str, Any]:
+def describe(saved: SavedLandscape) -> dict[str, Any]:
     """Return a model as arrays and text that any file can hold."""
     from safetensors.numpy import save
 
