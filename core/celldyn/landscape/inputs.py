@@ -29,6 +29,7 @@ from celldyn.landscape.input_checks import (
 )
 from celldyn.landscape.row_reading import rows_job
 from celldyn.landscape.rows import FEW, Cells, Floats32, Rows, SparseRows
+from celldyn.landscape.spread import spread_job
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -70,6 +71,7 @@ class LSDInputs:
     _counts: Rows
     _means: NDArray[np.float64]
     _dispersion: NDArray[np.float64]
+    _spread: NDArray[np.float64] | None
     _log_library: Tensor
 
     @property
@@ -112,6 +114,10 @@ class LSDInputs:
     def dispersion_start(self) -> NDArray[np.float64]:
         """Return inverse dispersions by moments, (G,), in [0.05, 100]; see `dispersion_job`."""
         return self._dispersion.copy()
+
+    def spread_start(self) -> NDArray[np.float64] | None:
+        """Return how far genes vary on the log scale, (G,); None without neighbours."""
+        return None if self._spread is None else self._spread.copy()
 
     def graph(self) -> Csr:
         """Return the neighbour graph.
@@ -218,9 +224,12 @@ def read_inputs_job(
     graph = graph_of(adata, connectivities_key, notes)
     pairs = partners(graph, np.flatnonzero(~empty), adata.n_obs)
     dispersion = yield from dispersion_job(counts.take, library, pairs, adata.n_vars)
+    spread = None
+    if graph is not None and graph.nnz:
+        spread = yield from spread_job(counts.take, library, pairs, adata.n_vars)
     return LSDInputs(
         tuple(map(str, adata.var_names)), graph, library, given, tuple(notes), expression, counts,
-        per_gene / totals.sum(), dispersion, torch.from_numpy(np.log(library)),
+        per_gene / totals.sum(), dispersion, spread, torch.from_numpy(np.log(library)),
     )  # fmt: skip
 
 

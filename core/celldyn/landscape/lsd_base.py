@@ -309,10 +309,12 @@ def new_networks(inputs: LSDInputs, cfg: LSDConfig) -> Networks:
             networks.potential.spread_units()
     sizes = inputs.library_given if reference else np.log(inputs.library)
     theta = torch.from_numpy(inputs.dispersion_start())
+    spread = None if reference else inputs.spread_start()
     networks.start_from(
         torch.from_numpy(inputs.gene_means()),
         torch.full_like(theta, 100.0) if reference else theta,
         (float(sizes.mean()), float(sizes.std(ddof=1)) or 1.0),
+        None if spread is None else torch.from_numpy(spread),
     )
     return networks.eval()
 

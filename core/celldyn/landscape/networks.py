@@ -216,7 +216,11 @@ class Networks(nn.Module):
 
     @torch.no_grad()
     def start_from(
-        self, mean: Tensor, inverse_dispersion: Tensor, log_library: tuple[float, float]
+        self,
+        mean: Tensor,
+        inverse_dispersion: Tensor,
+        log_library: tuple[float, float],
+        spread: Tensor | None = None,
     ) -> None:
         """Begin where the data is: each gene with its own mean and dispersion, few gates.
 
@@ -228,11 +232,14 @@ class Networks(nn.Module):
             (G,) by moments.
         log_library
             Location and scale of the prior of log library size.
+        spread
+            (G,) how far each gene varies on the log scale: what varies is seen from the first
+            step on. None is the same for all.
         """
         last = self.z_decoder.last_norm
         G = self.n_genes
         last.bias[-G:] = torch.log(mean + 1e-3 / G).to(last.bias)
-        last.weight[-G:] = _SHARE_GAIN
+        last.weight[-G:] = _SHARE_GAIN if spread is None else spread.to(last.weight)
         if self.likelihood == "zinb":
             last.bias[:G] = _GATE_START
             last.weight[:G] = _SHARE_GAIN
