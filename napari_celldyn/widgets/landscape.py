@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QPushButton, QWidget
 
@@ -25,6 +25,7 @@ from napari_celldyn.widgets.landscape_results import LandscapeResults
 from napari_celldyn.widgets.landscape_training import Learned, Order, go_on_job, learn_job
 from napari_celldyn.widgets.listen import listen
 from napari_celldyn.widgets.loss_curve import LossCurve
+from napari_celldyn.widgets.number_box import NumberBox
 from napari_celldyn.widgets.sentence import ErrorSentence
 
 if TYPE_CHECKING:
@@ -64,6 +65,12 @@ class LandscapeWidget(Dock):
         self.device = QComboBox()
         self.device.addItems(DEVICES)
         self.device.setToolTip("Where it is trained")
+        self.models = NumberBox(1, 20, whole=True, unit="seeds")
+        self.models.setValue(1)
+        self.models.setToolTip(
+            "Models that differ by their seed: fates and effects are pooled, and where they "
+            "disagree is said"
+        )
         self.sentence = ErrorSentence()
         self.run_button, self.more_button = QPushButton("Run"), QPushButton("Go on")
         self.stop_button = QPushButton("Stop")
@@ -86,6 +93,7 @@ class LandscapeWidget(Dock):
             line.addWidget(button)
         row = QFormLayout(device)
         row.setContentsMargins(0, 0, 0, 0)
+        row.addRow("models", self.models)
         row.addRow("device", self.device)
         self.fill(
             (
@@ -158,12 +166,12 @@ class LandscapeWidget(Dock):
         if self.prior.needs_time:
             return self.prior.compute(then=self.run)
         order = Order(
-            tissue, self.ready.layer_key, self.prior.way(), config, self.device.currentText()
-        )
+            tissue, self.ready.layer_key, self.prior.way(), config, self.device.currentText(),
+            int(self.models.number()), self.ready.genes.column(),
+        )  # fmt: skip
         stop = Event()
-        return self._train(
-            f"Landscape of {tissue.n_obs:,} cells", lambda: learn_job(order, stop), stop
-        )
+        title = f"Landscape of {tissue.n_obs:,} cells"
+        return self._train(title, lambda: learn_job(order, stop), stop, order.inputs())
 
     def _submit_more(self) -> JobHandle:
         epochs, stop = self.training.value().num_epochs, Event()
@@ -177,15 +185,21 @@ class LandscapeWidget(Dock):
             _, learned = yield from work()
             return learned
 
-        return self._train(f"Landscape, {epochs:,} epochs more", second, stop)
+        return self._train(f"Landscape, {epochs:,} epochs more", second, stop, None)
 
-    def _train(self, title: str, source: Callable[[], Job[Learned]], stop: Event) -> JobHandle:
+    def _train(
+        self,
+        title: str,
+        source: Callable[[], Job[Learned]],
+        stop: Event,
+        inputs: dict[str, Any] | None,
+    ) -> JobHandle:
         handle = self._runner.submit(
             title,
             source,
             system="landscape",
             writes={key.path() for key in WRITES},
-            on_result=self._write,
+            on_result=partial(self._write, inputs=inputs),
         )
         self._stop = stop
         handle.finished.connect(self._on_finished)
@@ -194,12 +208,15 @@ class LandscapeWidget(Dock):
         self._show_buttons()
         return handle
 
-    def _write(self, learned: Learned) -> None:
-        from celldyn.landscape.results import write_result
+    def _write(self, learned: Learned, inputs: dict[str, Any] | None = None) -> None:
+        from celldyn.data import record
 
         self.shelf.drop()
-        self._workspace.announce(write_result(self._workspace.require(), learned.result))
-        self.results.use(learned.lsd)
+        adata = self._workspace.require()
+        if inputs is not None:
+            record(adata, "landscape.walks", config={}, inputs=inputs)
+        self._workspace.announce(learned.write(adata))
+        self.results.use(learned.models)
         self.sentence.say(learned.said)
         self._show_landscape()
 

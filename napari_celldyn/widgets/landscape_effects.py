@@ -11,6 +11,7 @@ from celldyn.data.fates import fate_colours
 from celldyn.errors import CelldynError
 from napari_celldyn.widgets.export import ask_and_write
 from napari_celldyn.widgets.landscape_effect_view import EffectView
+from napari_celldyn.widgets.landscape_fate_view import as_sentence
 from napari_celldyn.widgets.landscape_root import cluster_box, offer
 from napari_celldyn.widgets.landscape_tissue import holds_any
 from napari_celldyn.widgets.listen import listen
@@ -121,7 +122,7 @@ class LandscapeEffects(QWidget):
         fates = self.effect.fates()
         names = [str(fate) for fate in fates["fate"]]
         colours = dict(zip(names, fate_colours(adata, names), strict=True))
-        words = " ".join([f"{self.effect}.", *(f"{n.rstrip('.')}." for n in self.effect.notes)])
+        words = " ".join([f"{self.effect}.", *map(as_sentence, self.effect.notes)])
         self.view.show_effect(words, fates, self.effect.per_cluster(), colours)
         offer(self.fate, names)
 
@@ -134,10 +135,9 @@ class LandscapeEffects(QWidget):
         if self.effect is None or not self.fate.currentText():
             return
         key = keys.LANDSCAPE_EFFECT(name=self.scenario.currentText())
-        at = str(list(self.effect.names).index(self.fate.currentText()))
         if self._workspace.colour != self._shown or self._shown is None:
             self._before = self._workspace.colour
-        self._shown = Source("obsm", key, at)
+        self._shown = Source("obsm", key, self.fate.currentText())
         self._workspace.colour = self._shown
 
     def delete(self) -> None:

@@ -109,4 +109,9 @@ def fate_notes(adata: AnnData) -> list[str]:
         notes = json.loads(held)["notes"] if isinstance(held, str) else []
     except (ValueError, KeyError, TypeError):
         return []
-    return [f"{str(note)[:1].upper()}{str(note)[1:].rstrip('.')}." for note in notes]
+    return [as_sentence(str(note)) for note in notes]
+
+
+def as_sentence(note: str) -> str:
+    """Return a note with a capital letter and a full stop."""
+    return f"{note[:1].upper()}{note[1:].rstrip('.')}."

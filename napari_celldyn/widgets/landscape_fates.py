@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from qtpy.QtWidgets import QFormLayout, QPushButton, QVBoxLayout, QWidget
 
 from celldyn import keys
@@ -12,6 +13,7 @@ from celldyn.errors import CelldynError
 from napari_celldyn.widgets.card_place import CardPlace
 from napari_celldyn.widgets.labels import wrapped
 from napari_celldyn.widgets.landscape_ends import EndsChoice
+from napari_celldyn.widgets.landscape_ensemble import fates_job
 from napari_celldyn.widgets.landscape_fate_view import FateView, fate_notes, has_fates
 from napari_celldyn.widgets.landscape_tissue import labels_apart
 from napari_celldyn.widgets.listen import listen
@@ -19,13 +21,11 @@ from napari_celldyn.widgets.number_box import NumberBox
 from napari_celldyn.widgets.sentence import ErrorSentence
 
 if TYPE_CHECKING:
-    from anndata import AnnData
-
-    from celldyn.jobs import Job
-    from celldyn.landscape import LSD
+    from celldyn.landscape.ensemble import PooledFates
     from celldyn.landscape.fate_table import CellFates
     from napari_celldyn.handle import JobHandle
     from napari_celldyn.session import Session
+    from napari_celldyn.widgets.landscape_ensemble import Models
     from napari_celldyn.widgets.landscape_model import ModelShelf
 
 TIME, RUNS = 15.0, 32
@@ -33,7 +33,8 @@ TIME, RUNS = 15.0, 32
 
 WRITES = (
     keys.FATE, keys.FATE_CERTAIN, keys.FATE_ENTROPY, keys.PLASTICITY, keys.PLASTICITY_LOW,
-    keys.PLASTICITY_HIGH, keys.FATES, keys.FATES_LOW, keys.FATES_HIGH, keys.FATE_INFO,
+    keys.PLASTICITY_HIGH, keys.FATE_AGREEMENT, keys.FATES, keys.FATES_LOW, keys.FATES_HIGH,
+    keys.FATE_INFO,
 )  # fmt: skip
 
 
@@ -83,20 +84,19 @@ class LandscapeFates(QWidget):
         self.sentence.say("")
         try:
             adata, clusters = self._workspace.require(), self.ends.clusters()
-            ask = partial(
-                _fates_job,
-                labels=labels_apart(adata, clusters),
-                clusters=clusters,
-                terminal=self.ends.terminal(),
-                time_range=float(self.time.number()),
-                n_runs=int(self.runs.number()),
-            )
+            how = {
+                "terminal": self.ends.terminal(),
+                "time_range": float(self.time.number()),
+                "n_runs": int(self.runs.number()),
+            }
+            labels = labels_apart(adata, clusters)
+            ask = partial(fates_job, labels=labels, clusters=clusters, **how)
             handle = self._runner.submit(
                 f"Fates of {adata.n_obs:,} cells",
                 self._shelf.job(ask),
                 system="landscape",
                 writes={key.path() for key in WRITES},
-                on_result=partial(self._write, clusters=clusters),
+                on_result=partial(self._write, clusters=clusters, how=how),
             )
         except CelldynError as error:
             self.sentence.say(str(error))
@@ -104,13 +104,25 @@ class LandscapeFates(QWidget):
         self.jobs.show_job(handle)
         return handle
 
-    def _write(self, found: tuple[LSD, CellFates], *, clusters: str) -> None:
-        from celldyn.data import Source
-        from celldyn.landscape.result_writing import write_fates
+    def _write(
+        self,
+        found: tuple[Models, CellFates | PooledFates],
+        *,
+        clusters: str,
+        how: dict[str, Any],
+    ) -> None:
+        from celldyn.data import Source, record
+        from celldyn.landscape.results import write_fates
 
-        lsd, fates = found
-        self._shelf.keep(lsd)
-        write_fates(self._workspace.require(), fates, clusters)
+        models, fates = found
+        adata, agreement = self._workspace.require(), getattr(fates, "agreement", None)
+        self._shelf.keep(models)
+        write_fates(adata, getattr(fates, "fates", fates), clusters)
+        if agreement is not None:
+            adata.obs[keys.FATE_AGREEMENT.name] = agreement.astype(np.float32)
+        elif keys.FATE_AGREEMENT.name in adata.obs:
+            del adata.obs[keys.FATE_AGREEMENT.name]
+        record(adata, "landscape.fates", config=how, inputs={"clusters": clusters})
         self._workspace.announce({key.path() for key in WRITES})
         self._workspace.colour = Source("obsm", keys.FATES.name)
         self.jobs.clear()
@@ -131,13 +143,3 @@ class LandscapeFates(QWidget):
         notes = [] if adata is None or not has_fates(adata) else fate_notes(adata)
         self.notes.setText(" ".join(notes))
         self.notes.setVisible(bool(notes))
-
-
-def _fates_job(
-    lsd: LSD,
-    *,
-    labels: AnnData,
-    clusters: str,
-    **how: Any,  # noqa: ANN401
-) -> Job[CellFates]:
-    return lsd.cell_fates_job(lsd.labels_of(labels, clusters), **how)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from celldyn.landscape import LSD
+    from napari_celldyn.widgets.landscape_ensemble import Models
     from napari_celldyn.workspace import Workspace
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ class ModelShelf:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._lsd: LSD | None = None
+        self._models: Models = ()
         self._of: weakref.ref[AnnData] | None = None
 
     @property
@@ -41,25 +42,40 @@ class ModelShelf:
         return adata is not None and has_model(adata)
 
     @property
-    def at_hand(self) -> LSD | None:
-        """The model, where it needs not be read first."""
-        return self._lsd if self._of is not None and self._of() is self._workspace.adata else None
+    def models(self) -> Models:
+        """The model, and others of other seeds where there are; empty where it is to be read."""
+        is_of_it = self._of is not None and self._of() is self._workspace.adata
+        return self._models if is_of_it else ()
 
-    def keep(self, lsd: LSD) -> None:
-        """Hold a model of the tissue in view."""
-        self._lsd, self._of = lsd, weakref.ref(self._workspace.require())
+    @property
+    def at_hand(self) -> LSD | None:
+        """The model whose states are shown, where it needs not be read first."""
+        return next(iter(self.models), None)
+
+    def keep(self, models: Models) -> None:
+        """Hold what was learned of the tissue in view.
+
+        Raises
+        ------
+        DataError
+            If another landscape was learned meanwhile: what was asked of these is of the old one.
+        """
+        held = self.models
+        if held and held[0].fitted.history != models[0].fitted.history:
+            raise DataError("another landscape was learned while this ran", "ask that one")
+        self._models, self._of = models, weakref.ref(self._workspace.require())
 
     def drop(self) -> None:
         """Forget it: the AnnData has another, or none."""
-        self._lsd = self._of = None
+        self._models, self._of = (), None
 
-    def job(self, work: Callable[[LSD], Job[T]]) -> Callable[[], Job[tuple[LSD, T]]]:
+    def job(self, work: Callable[[Models], Job[T]]) -> Callable[[], Job[tuple[Models, T]]]:
         """Return what makes a job that works with the model, which is read first if need be.
 
         Parameters
         ----------
         work
-            Makes the job proper. What it returns comes with the model, to `keep`.
+            Makes the job proper. What it returns comes with the models, to `keep`.
 
         Raises
         ------
@@ -71,8 +87,8 @@ class ModelShelf:
         adata = self._workspace.require()
         if not self.is_there:
             raise NotFittedError("the tissue has no landscape yet", "click Run first")
-        known = self.at_hand
-        if known is not None:
+        known = self.models
+        if known:
             return lambda: _ready_job(known, work)
         held, layer = apart(adata), propose_layer(adata)
         if layer is None:
@@ -85,13 +101,15 @@ def has_model(adata: AnnData) -> bool:
     return keys.LANDSCAPE_INFO.name in adata.uns.get(keys.CELLDYN.name, {})
 
 
-def _ready_job(lsd: LSD, work: Callable[[LSD], Job[T]]) -> Job[tuple[LSD, T]]:
-    return lsd, (yield from work(lsd))
+def _ready_job(models: Models, work: Callable[[Models], Job[T]]) -> Job[tuple[Models, T]]:
+    return models, (yield from work(models))
 
 
-def _read_job(adata: AnnData, layer: str, work: Callable[[LSD], Job[T]]) -> Job[tuple[LSD, T]]:
+def _read_job(
+    adata: AnnData, layer: str, work: Callable[[Models], Job[T]]
+) -> Job[tuple[Models, T]]:
     from celldyn.landscape import LSD
     from celldyn.landscape.results import read_model
 
-    lsd = yield from LSD.resume_job(read_model(adata), adata, layer=layer)
-    return lsd, (yield from work(lsd))
+    models = ((yield from LSD.resume_job(read_model(adata), adata, layer=layer)),)
+    return models, (yield from work(models))

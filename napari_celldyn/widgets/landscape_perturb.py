@@ -16,6 +16,7 @@ from napari_celldyn.widgets.card_place import CardPlace
 from napari_celldyn.widgets.fold import Fold
 from napari_celldyn.widgets.form import ConfigForm
 from napari_celldyn.widgets.landscape_effects import LandscapeEffects
+from napari_celldyn.widgets.landscape_ensemble import effect_job
 from napari_celldyn.widgets.landscape_root import cluster_box, offer_clusters
 from napari_celldyn.widgets.landscape_tissue import labels_apart
 from napari_celldyn.widgets.listen import listen
@@ -25,13 +26,10 @@ from napari_celldyn.widgets.perturb_changes import ChangeEditor
 from napari_celldyn.widgets.sentence import ErrorSentence
 
 if TYPE_CHECKING:
-    from anndata import AnnData
-
-    from celldyn.jobs import Job
-    from celldyn.landscape import LSD
     from celldyn.landscape.perturbing.effect import PerturbationEffect
     from napari_celldyn.handle import JobHandle
     from napari_celldyn.session import Session
+    from napari_celldyn.widgets.landscape_ensemble import Models
     from napari_celldyn.widgets.landscape_model import ModelShelf
 
 HELD, RELEASED = "held throughout", "let go at"
@@ -140,9 +138,9 @@ class LandscapePerturb(QWidget):
         said = asked.describe(adata.n_obs)
         name = self.name.text().strip() or said
         work = partial(
-            _effect_job,
+            effect_job,
             perturbation=asked,
-            labels=labels_apart(adata, clusters),
+            adata=labels_apart(adata, clusters),
             clusters=clusters,
             config=config,
         )
@@ -151,12 +149,21 @@ class LandscapePerturb(QWidget):
             self._shelf.job(work),
             system="landscape",
             writes={keys.LANDSCAPE_EFFECT.path(name=name)},
-            on_result=partial(self._write, name=name),
+            on_result=partial(self._write, name=name, clusters=clusters),
         )
 
-    def _write(self, found: tuple[LSD, PerturbationEffect], *, name: str) -> None:
-        lsd, effect = found
-        self._shelf.keep(lsd)
+    def _write(
+        self, found: tuple[Models, PerturbationEffect], *, name: str, clusters: str
+    ) -> None:
+        from celldyn.data import record
+
+        models, effect = found
+        self._shelf.keep(models)
+        inputs = {
+            "name": name, "clusters": clusters, "perturbation": effect.perturbation.to_dict()
+        }  # fmt: skip
+        adata = self._workspace.require()
+        record(adata, "landscape.perturb", config=effect.config, inputs=inputs)
         self.results.add(effect, name)
 
     # --- following ----------------------------------------------------------------------------
@@ -181,9 +188,3 @@ class LandscapePerturb(QWidget):
         self.released_at.setVisible(shown)
         if (label := self._form.labelForField(self.released_at)) is not None:
             label.setVisible(shown)
-
-
-def _effect_job(
-    lsd: LSD, *, perturbation: Perturbation, labels: AnnData, clusters: str, config: PerturbConfig
-) -> Job[PerturbationEffect]:
-    return lsd.perturb_effects_job(perturbation, clusters, adata=labels, config=config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
@@ -154,9 +154,10 @@ class LandscapePrior(QWidget):
         said = self.root.describe()
 
         self.phylogeny.value()  # what is wrong is said now
+        inputs = self.root.inputs()
 
         def write(time: NDArray[np.floating]) -> None:
-            self._write(time, said)
+            self._write(time, said, inputs)
             if then is not None:
                 then()
 
@@ -177,8 +178,12 @@ class LandscapePrior(QWidget):
         except CelldynError as error:
             self.sentence.say(str(error))
 
-    def _write(self, time: NDArray[np.floating], said: str) -> None:
-        self._workspace.require().obs[keys.DPT.name] = time
+    def _write(self, time: NDArray[np.floating], said: str, inputs: dict[str, Any]) -> None:
+        from celldyn.data import record
+
+        adata = self._workspace.require()
+        adata.obs[keys.DPT.name] = time
+        record(adata, "landscape.pseudotime", config={}, inputs=inputs)
         self._computed = keys.DPT.name
         self.words.setText(f"obs[{keys.DPT.name!r}] begins with {said}.")
         self._workspace.announce({keys.DPT.path()})
@@ -231,6 +236,6 @@ class LandscapePrior(QWidget):
         time = self._computed if kind == ROOT else self.time.column()
         self.show_button.setEnabled(bool(time))
         self.words.setVisible(kind == ROOT and bool(self._computed))
-        problem = self._problems.get(time or "", "") if kind == COLUMN else ""
+        problem = self._problems.get(time or "", "") if kind != MATRIX else ""
         self.sentence.say(problem)
         self.changed.emit()

@@ -121,6 +121,8 @@ class LandscapeReady(QWidget):
         return handle
 
     def _write(self, prepared: Prepared) -> None:
+        from celldyn.data import record
+
         if prepared.tissue is not None:
             held = self._workspace.colour
             self._workspace.open(prepared.tissue, None, origin=self._workspace.origin)
@@ -129,6 +131,7 @@ class LandscapeReady(QWidget):
         else:
             written = write_prepared(self._workspace.require(), prepared)
             self._workspace.announce(written)
+        record(self._workspace.require(), "landscape.prepare", config={})
         self.jobs.clear()
         self.notes.setText(" ".join(f"{note.rstrip('.')}." for note in prepared.notes))
         self.notes.setVisible(bool(prepared.notes))

@@ -10,6 +10,7 @@ from celldyn import keys
 from celldyn.errors import CelldynError
 from napari_celldyn.widgets.drawer import Drawer
 from napari_celldyn.widgets.labels import wrapped
+from napari_celldyn.widgets.landscape_fate_view import as_sentence
 from napari_celldyn.widgets.landscape_fates import LandscapeFates
 from napari_celldyn.widgets.landscape_perturb import LandscapePerturb
 from napari_celldyn.widgets.landscape_screen import LandscapeScreen
@@ -18,9 +19,9 @@ from napari_celldyn.widgets.listen import listen
 from napari_celldyn.widgets.sentence import ErrorSentence
 
 if TYPE_CHECKING:
-    from celldyn.landscape import LSD
     from celldyn.landscape.fitted import FittedLandscape
     from napari_celldyn.session import Session
+    from napari_celldyn.widgets.landscape_ensemble import Models
     from napari_celldyn.widgets.landscape_model import ModelShelf
 
 
@@ -69,10 +70,10 @@ class LandscapeResults(QWidget):
         self.summary.setText(self._in_words() if there else "")
         self.view.refresh()
 
-    def use(self, lsd: LSD) -> None:
+    def use(self, models: Models) -> None:
         """Take a model that is at hand, rather than read it off the AnnData."""
-        self._shelf.keep(lsd)
-        self.view.use(lsd.networks)
+        self._shelf.keep(models)
+        self.view.use(models[0].networks)
         self.summary.setText(self._in_words())
 
     def _on_keys(self, written: frozenset[str]) -> None:
@@ -81,9 +82,11 @@ class LandscapeResults(QWidget):
 
     def _in_words(self) -> str:
         """Say what was learned, in a few sentences."""
-        known = self._shelf.at_hand
-        if known is not None:
-            return in_words(known.fitted)
+        models = self._shelf.models
+        if models:
+            n = len(models)
+            several = f"{n} models, asked together; the first is shown. " if n > 1 else ""
+            return several + in_words(models[0].fitted)
         if not self._shelf.is_there:
             return "Potential without its model: it can be looked at, and not asked."
         from celldyn.landscape.results import read_model
@@ -103,8 +106,4 @@ def in_words(fitted: FittedLandscape) -> str:
     )
     if fitted.best_epoch is not None:
         words += f", best held-out loss in epoch {fitted.best_epoch + 1:,}"
-    return " ".join([f"{words}.", *(_sentence(note) for note in fitted.notes)])
-
-
-def _sentence(note: str) -> str:
-    return f"{note[:1].upper()}{note[1:].rstrip('.')}."
+    return " ".join([f"{words}.", *map(as_sentence, fitted.notes)])

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 CELLS, CLUSTER = "the chosen cells", "a cluster"
 
+NONE_CHOSEN = "Click the earliest cells, or lasso them (Shift-S)."
+
 _NAMED = 3
 _LETTERS = 8
 
@@ -79,6 +81,13 @@ class RootChoice(QWidget):
             )
         return at
 
+    def inputs(self) -> dict[str, Any]:
+        """Return what was chosen, as a record keeps it."""
+        if self.of_cluster:
+            return {"root": self.cluster.currentText(), "cluster_key": self.column.currentText()}
+        names = self._workspace.require().obs_names[self.cells()]
+        return {"root": [str(name) for name in names], "cluster_key": None}
+
     def describe(self) -> str:
         """Name the root in a few words."""
         adata, at = self._workspace.adata, self._positions()
@@ -123,8 +132,8 @@ class RootChoice(QWidget):
         self._tell()
 
     def _tell(self, *_: object) -> None:
-        self.words.setText(f"Begins with {self.describe()}." if len(self._positions()) else "")
-        self.words.setVisible(bool(self.words.text()))
+        there = len(self._positions()) > 0
+        self.words.setText(f"Begins with {self.describe()}." if there else NONE_CHOSEN)
         self.changed.emit()
 
 

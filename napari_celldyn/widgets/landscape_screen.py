@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from celldyn.jobs import Job
-    from celldyn.landscape import LSD
     from celldyn.landscape.perturbing.config import PerturbConfig
     from celldyn.landscape.perturbing.edits import ScreenChange
     from celldyn.landscape.perturbing.screened import Screen
     from napari_celldyn.handle import JobHandle
     from napari_celldyn.session import Session
+    from napari_celldyn.widgets.landscape_ensemble import Models
     from napari_celldyn.widgets.landscape_model import ModelShelf
     from napari_celldyn.widgets.landscape_perturb import LandscapePerturb
 
@@ -166,14 +166,27 @@ class LandscapeScreen(QWidget):
             self._shelf.job(work),
             system="landscape",
             writes={keys.LANDSCAPE_SCREEN.path(name=name)},
-            on_result=partial(self._write, name=name),
+            on_result=partial(self._write, name=name, clusters=clusters, changes=CHANGES[asked]),
         )
 
-    def _write(self, found: tuple[LSD, Screen], *, name: str) -> None:
+    def _write(
+        self,
+        found: tuple[Models, Screen],
+        *,
+        name: str,
+        clusters: str,
+        changes: tuple[ScreenChange, ...],
+    ) -> None:
+        from celldyn.data import record
         from celldyn.landscape.results import write_screen
 
-        lsd, screen = found
-        self._shelf.keep(lsd)
+        models, screen = found
+        self._shelf.keep(models)
+        inputs = {
+            "name": name, "clusters": clusters, "changes": list(changes),
+            "cells": screen.cells.tolist(),
+        }  # fmt: skip
+        record(self._workspace.require(), "landscape.screen", config=screen.config, inputs=inputs)
         self._workspace.announce(write_screen(self._workspace.require(), screen, name))
         self.scenario.setCurrentText(name)
         self.jobs.clear()
@@ -254,7 +267,7 @@ class LandscapeScreen(QWidget):
 
 
 def _screen_job(
-    lsd: LSD,
+    models: Models,
     *,
     labels: AnnData,
     clusters: str,
@@ -262,4 +275,6 @@ def _screen_job(
     changes: tuple[ScreenChange, ...],
     config: PerturbConfig,
 ) -> Job[Screen]:
-    return lsd.screen_job(clusters, adata=labels, cells=cells, changes=changes, config=config)
+    return models[0].screen_job(
+        clusters, adata=labels, cells=cells, changes=changes, config=config
+    )

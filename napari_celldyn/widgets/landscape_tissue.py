@@ -154,7 +154,7 @@ def apart(adata: AnnData, genes: str | None = None) -> AnnData:
         obsp=dict(adata.obsp),
         uns=dict(adata.uns),
     )
-    return made if genes is None else made[:, np.asarray(adata.var[genes], bool)].copy()
+    return made if genes is None else made[:, np.asarray(adata.var[genes], bool)]
 
 
 def labels_apart(adata: AnnData, column: str) -> AnnData:

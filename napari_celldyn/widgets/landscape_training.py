@@ -6,11 +6,15 @@ from contextlib import closing
 from copy import copy, deepcopy
 from dataclasses import dataclass, replace
 from threading import Event
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
+from celldyn import keys
 from celldyn.devices import aside_job
 from celldyn.errors import DataError
-from celldyn.jobs import Job
+from celldyn.jobs import Job, scaled
+from napari_celldyn.widgets.landscape_ensemble import consensus_job
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +22,9 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from celldyn.landscape import LSD, LSDConfig
+    from celldyn.landscape.ensemble import Consensus
     from celldyn.landscape.results import LandscapeResult
+    from napari_celldyn.widgets.landscape_ensemble import Models
     from napari_celldyn.widgets.landscape_way import Way
 
 T = TypeVar("T")
@@ -38,6 +44,10 @@ class Order:
         What walks follow.
     cfg, device
         As `LSD` takes them.
+    n_models
+        How many are trained, each from a seed of its own.
+    genes
+        Column of var that says which genes the tissue was narrowed to; None for all.
     """
 
     tissue: AnnData
@@ -45,25 +55,52 @@ class Order:
     way: Way
     cfg: LSDConfig
     device: str = "auto"
+    n_models: int = 1
+    genes: str | None = None
+
+    def inputs(self) -> dict[str, Any]:
+        """Return what a record keeps of it, beside the config."""
+        return {
+            **self.way.inputs(), "layer": self.layer, "genes": self.genes,
+            "n_models": self.n_models,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Learned:
-    """A trained model and what it says of its cells.
+    """Trained models and what they say of their cells.
 
     Parameters
     ----------
-    lsd
-        The model.
+    models
+        One, or several of different seeds.
     result
-        What is written on the AnnData.
+        What is written on the AnnData: of the first.
+    consensus
+        The pseudotime that several agree on; None of one.
     said
-        Why its training ended before time; empty if it did not.
+        Why training ended before time; empty if it did not.
     """
 
-    lsd: LSD
+    models: Models
     result: LandscapeResult
+    consensus: Consensus | None = None
     said: str = ""
+
+    def write(self, adata: AnnData) -> set[str]:
+        """Write it in place of an earlier landscape, and return the keys."""
+        from celldyn.landscape.results import write_result
+
+        written = write_result(adata, self.result)
+        spread = keys.PSEUDOTIME_SPREAD
+        if self.consensus is not None:
+            adata.obs[keys.PSEUDOTIME.name] = self.consensus.value.astype(np.float32)
+            adata.obs[spread.name] = self.consensus.spread.astype(np.float32)
+            return written | {spread.path()}
+        if spread.name in adata.obs:
+            del adata.obs[spread.name]
+            return written | {spread.path()}
+        return written
 
 
 def learn_job(order: Order, stop: Event) -> Job[Learned]:
@@ -83,52 +120,36 @@ def learn_job(order: Order, stop: Event) -> Job[Learned]:
     """
     from celldyn.landscape import LSD
 
-    lsd = yield from LSD.of_job(order.tissue, order.cfg, order.device, layer=order.layer)
-    order.way.lead(lsd)
-    yield from lsd.prepare_walks_job()
-    return (yield from _train_job(lsd, order.cfg.training.num_epochs, stop))
+    first = yield from LSD.of_job(order.tissue, order.cfg, order.device, layer=order.layer)
+    order.way.lead(first)
+    models = (first, *(_of_seed(first, k) for k in range(1, order.n_models)))
+    for model in models:
+        yield from model.prepare_walks_job()
+    return (yield from _train_job(models, order.cfg.training.num_epochs, stop))
 
 
-def go_on_job(lsd: LSD, num_epochs: int, way: Way | None, stop: Event) -> Job[Learned]:
-    """Train a copy of a model for more epochs; the model given stays as it is.
+def go_on_job(models: Models, num_epochs: int, way: Way | None, stop: Event) -> Job[Learned]:
+    """Train copies of models for more epochs; those given stay as they are.
 
     Parameters
     ----------
-    lsd
-        The model.
+    models
+        One or several.
     num_epochs
         How many more.
     way
-        What walks follow where the model has none of these cells.
+        What walks follow where a model has none of these cells.
     stop
         As in `learn_job`.
     """
-    more, course = copy(lsd), lsd._course
-    more.networks = deepcopy(lsd.networks)
-    more._course = replace(course, rows=list(course.rows), optimiser=dict(course.optimiser))
-    if more.walks is None:  # it was learned of other cells
-        if way is None:
-            raise DataError("the model has no walks of these cells", "say which way they go")
-        way.lead(more)
-        yield from more.prepare_walks_job()
-    return (yield from _train_job(more, num_epochs, stop))
-
-
-def _train_job(lsd: LSD, num_epochs: int, stop: Event) -> Job[Learned]:
-    before, said = lsd.epoch, ""
-    try:
-        yield from until_job(lsd.train_job(num_epochs), stop)
-    except DataError as error:
-        if lsd.epoch == before:
-            raise
-        said = str(error)
-    if lsd.epoch == before:
-        raise DataError(
-            "training was stopped before its first epoch had ended", "let it run a little longer"
-        )
-    if stop.is_set():
-        said = f"Stopped after {lsd.epoch:,} epochs, which are kept; Go on trains on from there."
-    return (yield from _learned_job(lsd, said))
+    copies = tuple(_copied(model) for model in models)
+    for model in copies:
+        if model.walks is None:  # it was learned of other cells
+            if way is None:
+                raise DataError("the model has no walks of these cells", "say which way they go")
+            way.lead(model)
+            yield from model.prepare_walks_job()
+    return (yield from _train_job(copies, num_epochs, stop))
 
 
 def open_job(path: Path, tissue: AnnData, layer: str) -> Job[Learned]:
@@ -136,16 +157,60 @@ def open_job(path: Path, tissue: AnnData, layer: str) -> Job[Learned]:
     from celldyn.landscape import LSD
 
     lsd = yield from LSD.load_job(path, tissue, layer=layer)
-    return (yield from _learned_job(lsd, ""))
+    return (yield from _learned_job((lsd,), ""))
 
 
-def save_job(lsd: LSD, path: Path) -> Job[Path]:
-    """Write a model to a file."""
-    return (yield from aside_job(lambda: lsd.save(path), "writing", path.name))
+def save_job(models: Models, path: Path) -> Job[Path]:
+    """Write the first model to a file."""
+    return (yield from aside_job(lambda: models[0].save(path), "writing", path.name))
 
 
-def _learned_job(lsd: LSD, said: str) -> Job[Learned]:
-    return Learned(lsd, (yield from lsd.result_job()), said)
+def _train_job(models: Models, num_epochs: int, stop: Event) -> Job[Learned]:
+    said, n = "", len(models)
+    trained: list[LSD] = []
+    for k, model in enumerate(models):
+        where, before = f"model {k + 1} of {n}" if n > 1 else None, model.epoch
+        try:
+            yield from until_job(scaled(model.train_job(num_epochs), k, n, where), stop)
+        except DataError as error:
+            said = str(error)
+        if model.epoch > before:
+            trained.append(model)
+        if said or stop.is_set():
+            break
+    if not trained:
+        raise DataError(
+            said.rstrip(".") or "training was stopped before its first epoch had ended",
+            "" if said else "let it run a little longer",
+        )
+    if stop.is_set():
+        said = f"Stopped after {trained[0].epoch:,} epochs, which are kept; Go on trains on."
+    return (yield from _learned_job(tuple(trained), said))
+
+
+def _learned_job(models: Models, said: str) -> Job[Learned]:
+    result = yield from models[0].result_job()
+    return Learned(models, result, (yield from consensus_job(models)), said)
+
+
+def _of_seed(first: LSD, k: int) -> LSD:
+    """Return an untrained model of the same data and way, of the k-th seed after the first's."""
+    from celldyn.landscape import LSD
+
+    cfg = first.cfg.model_copy(deep=True)
+    cfg.walks.random_state = first.cfg.walks.random_state + k
+    made = LSD.__new__(LSD)
+    made._begin(first.adata, first._inputs, cfg, first.device)
+    made.P, made._said = first.P, first._said
+    return made
+
+
+def _copied(lsd: LSD) -> LSD:
+    """Return a model that may be trained on without changing this one; the data are shared."""
+    made, course = copy(lsd), lsd._course
+    made.networks = deepcopy(lsd.networks)
+    made._course = replace(course, rows=list(course.rows), optimiser=dict(course.optimiser))
+    return made
 
 
 def until_job(job: Job[T], stop: Event) -> Job[T | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from celldyn import keys
 
@@ -37,6 +37,14 @@ class Way:
     matrix: str | None = None
     clusters: str | None = None
     children: Mapping[str, Sequence[str]] | None = None
+
+    def inputs(self) -> dict[str, Any]:
+        """Return it as a record keeps it."""
+        children = self.children
+        held = None if children is None else {k: list(v) for k, v in children.items()}
+        return {
+            "time": self.time, "matrix": self.matrix, "clusters": self.clusters, "children": held
+        }  # fmt: skip
 
     def lead(self, lsd: LSD) -> None:
         """Let the walks of a model follow it.

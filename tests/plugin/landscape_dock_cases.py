@@ -8,7 +8,9 @@ from anndata import AnnData
 from scipy import sparse
 from scipy.spatial import cKDTree
 
-from celldyn.landscape import LSDConfig
+from celldyn.jobs import run
+from celldyn.landscape import LSD, LSDConfig
+from celldyn.landscape.results import write_result
 
 N_CELLS, N_GENES = 220, 60
 STEM, FATES = "Stem", ("Alpha", "Beta")
@@ -69,3 +71,14 @@ def small_config(epochs: int = 3) -> LSDConfig:
     cfg.walks.num_walks, cfg.walks.path_len, cfg.walks.batch_size = 128, 6, 64
     cfg.training.num_epochs = epochs
     return cfg
+
+
+def fitted_tissue(epochs: int = 6) -> AnnData:
+    """Return the prepared tissue with a landscape on it, as a script leaves it."""
+    adata = prepared_tissue()
+    lsd = LSD(adata.copy(), small_config(epochs), "cpu")
+    lsd.set_prior_transition(prior_time_key="true_time")
+    lsd.prepare_walks()
+    lsd.train()
+    write_result(adata, run(lsd.result_job(), bar=False))
+    return adata

@@ -7,19 +7,25 @@ import time
 import anndata
 import numpy as np
 import pytest
-from landscape_dock_cases import FATES, branching_tissue, prepared_tissue, small_config
+from landscape_dock_cases import (
+    FATES,
+    branching_tissue,
+    fitted_tissue,
+    prepared_tissue,
+    small_config,
+)
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
 from celldyn import keys
 from celldyn.data import Source
-from celldyn.errors import ConfigError
 from celldyn.jobs import run
-from celldyn.landscape import LSD
-from celldyn.landscape.results import read_model, write_result
+from celldyn.landscape import LSD, consensus_pseudotime
+from celldyn.landscape.results import read_effect, read_model
 from napari_celldyn.jobs import JobState
 from napari_celldyn.opening import open_path, save, session
 from napari_celldyn.widgets.landscape import LandscapeWidget
+from napari_celldyn.widgets.landscape_ensemble import together
 from napari_celldyn.widgets.landscape_prior import COLUMN
 from napari_celldyn.widgets.landscape_ready import NOTHING_OPEN
 
@@ -35,16 +41,10 @@ def prepared():
 
 
 @pytest.fixture(scope="module")
-def fitted(prepared, tmp_path_factory):
+def fitted(tmp_path_factory):
     """A file with a landscape in it, as a script leaves it."""
-    lsd = LSD(prepared.copy(), small_config(epochs=6), "cpu")
-    lsd.set_prior_transition(prior_time_key="true_time")
-    lsd.prepare_walks()
-    lsd.train()
-    adata = prepared.copy()
-    write_result(adata, run(lsd.result_job(), bar=False))
     path = tmp_path_factory.mktemp("landscape") / "fitted.h5ad"
-    adata.write_h5ad(path)
+    fitted_tissue(epochs=6).write_h5ad(path)
     return path
 
 
@@ -232,15 +232,18 @@ def test_raw_counts_alone_are_one_sentence_with_a_way_out(make_dock, qtbot):
     assert dock.ready.prepare_button.isVisibleTo(dock)
 
 
-def test_a_parameter_out_of_its_bounds_is_one_sentence(dock, qtbot):
-    with pytest.raises(ConfigError):
-        dock.form.put(walks={"path_len": 1})
-    walks = dock.form._editors["walks"].native.form
-    walks.editor("path_len").setValue(5)
-    layers = dock.form._editors["model"].native.form
-    layers.editor("z_dim").setValue(3)
-    assert dock.config().walks.path_len == 5
-    assert dock.config().model.z_dim == 3
+def test_every_branch_of_the_parameters_is_asked_and_what_is_wrong_is_one_sentence(dock, qtbot):
+    model = dock.form._editors["model"].native.form
+    model.editor("z_dim").setValue(3)
+    widths = model._editors["layer_dims"].native.form.editor("potential")
+    widths.setText("8, many")
+    assert click(dock, dock.run_button, qtbot) is None
+    assert "many" in dock.sentence.text()
+    widths.setText("8, 4")
+    assert not dock.sentence.isVisibleTo(dock)
+    config = dock.config()
+    assert (config.model.z_dim, config.model.layer_dims.potential) == (3, (8, 4))
+    assert config.training.num_epochs == 3
 
 
 def test_a_pseudotime_that_is_the_same_everywhere_is_one_sentence(dock, qtbot):
@@ -321,3 +324,44 @@ def test_it_is_in_the_menu_of_the_plugin(make_napari_viewer):
     viewer = make_napari_viewer()
     _, widget = viewer.window.add_plugin_dock_widget("napari-celldyn", "Landscape")
     assert isinstance(widget, LandscapeWidget)
+
+
+# --- several models ---------------------------------------------------------------------------
+
+
+def test_several_models_agree_on_time_and_are_asked_together(dock, qtbot):
+    dock.models.setValue(2)
+    finish(click(dock, dock.run_button, qtbot), qtbot)
+    adata, models = workspace(dock).adata, dock.shelf.models
+    assert [model.cfg.walks.random_state for model in models] == [42, 43]
+    assert all(model.epoch == 3 for model in models)
+    assert not np.array_equal(models[0].walks, models[1].walks)
+    both = [run(model.states_job(), bar=False).pseudotime for model in models]
+    consensus = consensus_pseudotime(both)
+    np.testing.assert_allclose(adata.obs[keys.PSEUDOTIME.name], consensus.value, rtol=1e-5)
+    np.testing.assert_allclose(adata.obs[keys.PSEUDOTIME_SPREAD.name], consensus.spread, rtol=1e-5)
+    assert dock.results.summary.text().startswith("2 models, asked together")
+    fates = dock.results.fates
+    dock.results.drawers["Fates"].open()
+    fates.ends.column.setCurrentText("clusters")
+    fates.runs.setValue(4)
+    finish(click(dock, fates.run_button, qtbot), qtbot)
+    agreement = adata.obs[keys.FATE_AGREEMENT.name]
+    assert set(agreement.unique()) <= {0.0, 0.5, 1.0}  # 0 where each says another
+    workspace(dock).selection = np.array([200])
+    assert f"{agreement.iloc[200]:.0%} of the models agree" in fates.view.words.text()
+    perturb = dock.results.perturb
+    dock.results.drawers["Perturb"].open()
+    perturb.form.put(n_null=5, n_bootstrap=20)
+    perturb.clusters.setCurrentText("clusters")
+    perturb.changes.gene.setText("gene_3")
+    finish(click(dock, perturb.run_button, qtbot), qtbot)
+    effect = read_effect(adata, perturb.results.scenario.currentText())
+    pooled = together(models).perturb_effects(effect.perturbation, config=effect.config)
+    np.testing.assert_allclose(effect.effect, pooled.effect, atol=1e-6)
+    np.testing.assert_allclose(effect.low, pooled.low, atol=1e-6)
+    assert "Mean of 2 models; of one sign in:" in perturb.results.view.words.text()
+    dock.models.setValue(1)
+    finish(click(dock, dock.run_button, qtbot), qtbot)
+    assert keys.PSEUDOTIME_SPREAD.name not in adata.obs
+    assert keys.FATE_AGREEMENT.name not in adata.obs
