@@ -22,7 +22,8 @@ ROOT = Path(__file__).parents[1]
 CORE = ROOT / "core" / "celldyn"
 PLUGIN = ROOT / "napari_celldyn"
 SYSTEMS = {"simulate", "betas", "vae", "landscape", "environment"}
-SHARED = {"jobs", "devices", "keys", "errors", "config", "persist", "perturbation", "data"}
+SHARED = {"jobs", "devices", "keys", "errors", "config", "persist", "perturbation", "data",
+          "kernels"}  # fmt: skip
 SCREEN = {"napari", "qtpy", "PyQt5", "PyQt6", "PySide2", "PySide6", "vispy", "magicgui", "superqt",
           "napari_celldyn", "pyqtgraph", "npe2"}  # fmt: skip
 
