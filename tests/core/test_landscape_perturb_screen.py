@@ -144,11 +144,11 @@ def test_p_is_uniform_for_what_is_of_the_null(n_null):
             PooledNull(np.sort(np.abs(rng.standard_t(4, n_null)))).p(
                 np.abs(rng.standard_t(4, 200))
             )
-            for _ in range(40)
+            for _ in range(200)
         ]
     )
     for level in (0.5, 0.1, 0.02):
-        assert abs((p < level).mean() - level) < 0.15 * level
+        assert abs((p < level).mean() - level) < 0.35 * level
     assert (p < 0.002).mean() < 0.004
     assert (p < 0.0002).mean() < 0.001
 

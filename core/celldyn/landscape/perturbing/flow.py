@@ -26,6 +26,8 @@ from celldyn.landscape.step_size import curvature, steps_between
 
 _REACH, _NOISY_REACH = FINEST["rk4"], 0.5
 """Curvature · step at most, without noise and with."""
+_SPARE, _NOISY_SPARE = 2.0, 3.0
+"""How much steeper than expected the ground may curve before steps are made finer."""
 _FINER = 4
 """How many times steps are halved before a path is given up."""
 
@@ -46,6 +48,8 @@ class Schedule:
         Noise of the paths.
     seed
         Of that noise: the same for every perturbation.
+    compiled
+        Whether the gradient is taken by numba, which is worth its import for many states.
     """
 
     time: float
@@ -53,6 +57,7 @@ class Schedule:
     released_at: float | None = None
     sigma: float = 0.0
     seed: int = 0
+    compiled: bool = False
 
     def legs(self) -> list[tuple[float, bool]]:
         """Return how long shifts stay as they are, leg by leg, and whether genes are held then."""
@@ -92,10 +97,12 @@ def held_flow_job(
     ConfigError
         If no steps are short enough for the ground that paths come to.
     """
+    # Other steps would have other noise than the control's: there they are kept while stable.
+    spare = _NOISY_SPARE if schedule.sigma else _SPARE
     for _ in range(_FINER):
         ends = yield from _once_job(potential, starts, schedule, held, bend, stream, progress)
         met = curvature(potential, ends.flatten(0, 1)) if torch.isfinite(ends).all() else math.inf
-        if met <= 2 * max(bend, 1e-12):
+        if met <= spare * max(bend, 1e-12):
             return ends
         bend = met if math.isfinite(met) else 4 * bend
     raise ConfigError(
@@ -146,7 +153,7 @@ def _step(
     With noise z ← z − h ∇V + σ √h (ξ_k + ξ_{k+1}) / 2 (Leimkuhler and Matthews 2013), which is
     right to order h² in the law that it settles to, for one gradient a step.
     """
-    gradient = gradient_into(potential, len(w), compiled=True)
+    gradient = gradient_into(potential, len(w), compiled=schedule.compiled)
     if not schedule.sigma:
         return rk4_step(gradient, w)
     draw = normal_noise(starts, schedule.seed, stream)

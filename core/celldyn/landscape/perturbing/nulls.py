@@ -181,9 +181,8 @@ class PooledNull:
             start = float(self.scaled[-n_tail - 1])
             shape, scale = _pareto(self.scaled[-n_tail:] - start)
             if scale > 0:
-                p[far] = np.minimum(
-                    p[far], n_tail / N * _survival(size[far] - start, shape, scale)
-                )
+                fitted = n_tail / N * _survival(size[far] - start, shape, scale)
+                p[far] = np.minimum(fitted, (1.0 + _LEAST_TAIL) / (1.0 + N))
         return np.asarray(np.clip(p, 1e-300, 1.0))
 
 

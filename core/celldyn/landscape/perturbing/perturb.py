@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from celldyn.devices import few_threads
 from celldyn.errors import ConfigError
 from celldyn.jobs import Job, Progress, run
 from celldyn.landscape.graph import Floats
@@ -88,7 +89,26 @@ def perturb_job(
     ConfigError
         If k is more than the cells that vote, or genes are to be let go in the reference's way.
     """
-    config = PerturbConfig() if config is None else config
+    with few_threads():
+        return (
+            yield from _perturb_job(
+                networks, expression, z_cells, labels, perturbation, genes, cells,
+                PerturbConfig() if config is None else config, housekeeping,
+            )
+        )  # fmt: skip
+
+
+def _perturb_job(
+    networks: Networks,
+    expression: Expression,
+    z_cells: Tensor | ArrayLike,
+    labels: ArrayLike,
+    perturbation: Perturbation,
+    genes: Sequence[str],
+    cells: ArrayLike | None,
+    config: PerturbConfig,
+    housekeeping: Sequence[str] | None,
+) -> Job[PerturbationEffect]:
     n_cells = int(np.asarray(labels, dtype=object).size)
     followed = perturbation.rows(n_cells) if cells is None else cells
     subjects = Subjects.of(networks, expression, z_cells, labels, genes, followed)
@@ -97,7 +117,8 @@ def perturb_job(
         raise ConfigError(
             "sclsd's way lets genes go after its jumps", "leave released_at out, or hold genes"
         )
-    prepared = yield from prepare_job(subjects, config, perturbation.released_at)
+    n_followed = 2 + config.n_null
+    prepared = yield from prepare_job(subjects, config, perturbation.released_at, n_followed)
     nulls: list[Edit] = []
     if config.n_null:
         usable = housekeeping_genes(prepared.anchors, prepared.codes, subjects.genes, housekeeping)

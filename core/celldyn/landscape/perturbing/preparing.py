@@ -14,6 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from celldyn.devices import compile_job
 from celldyn.errors import ConfigError, DataError
 from celldyn.jobs import Job, Pace, Progress
 from celldyn.landscape.flow_inputs import as_states
@@ -28,6 +29,8 @@ from celldyn.landscape.perturbing.shift import ShiftEncoder
 from celldyn.landscape.perturbing.voting import EndVotes
 from celldyn.landscape.phylogeny import label_codes
 
+_MANY = 300_000
+"""States times looks from which on compiled code is worth importing."""
 _ROWS = 256
 """Cells that are read between two words of progress."""
 
@@ -143,9 +146,16 @@ class Prepared:
 
 
 def prepare_job(
-    subjects: Subjects, config: PerturbConfig, released_at: float | None
+    subjects: Subjects, config: PerturbConfig, released_at: float | None, n_followed: int
 ) -> Job[Prepared]:
     """Read and encode what all perturbations of these cells have in common.
+
+    Parameters
+    ----------
+    released_at
+        When genes are let go; None is never.
+    n_followed
+        About how many perturbations will be followed, for what is worth compiling.
 
     Raises
     ------
@@ -165,7 +175,12 @@ def prepare_job(
     scale = (yield from _scales_job(subjects)) if config.start_noise else None
     z = subjects.z_cells[torch.from_numpy(subjects.cells)]
     starts = starts_of(z, scale, config.n_runs, config.seed)
-    schedule = Schedule(config.time, config.dt, released_at, config.sigma, config.seed)
+    n_looks = n_followed * starts[..., 0].numel() * config.time / config.dt
+    if compiled := n_looks >= _MANY:
+        from celldyn.landscape.cosh_kernels import compile_kernel
+
+        yield from compile_job([compile_kernel])
+    schedule = Schedule(config.time, config.dt, released_at, config.sigma, config.seed, compiled)
     runs = Runs(subjects.networks.potential, field, voters, starts, schedule)
     return Prepared(subjects, anchors, codes[at], runs, config)
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from celldyn.devices import few_threads
 from celldyn.errors import ConfigError, DataError
 from celldyn.jobs import Job, Progress, run
 from celldyn.landscape.graph import Floats, Ints
@@ -93,27 +94,35 @@ def screen_job(
         )
     subjects = Subjects.of(networks, expression, z_cells, labels, genes, cells)
     wanted = _wanted(screened, subjects.genes)
-    prepared = yield from prepare_job(subjects, config, None)
     several = [changes] if isinstance(changes, str | float | int | Change) else list(changes)
     if not several or not len(wanted):
         raise DataError("there is nothing to screen", "name genes and a change, or leave them out")
-    usable = np.empty(0, np.int64)
-    if config.n_null:
-        usable = housekeeping_genes(prepared.anchors, prepared.codes, subjects.genes, housekeeping)
-        if len(usable) < _LEAST_NULL:
-            raise DataError(
-                f"there are {len(usable)} housekeeping genes to make a null of",
-                "name more of them, or ask for no p-values with n_null=0",
-            )
-    high = prepared.anchors.high() if "overexpress" in several else np.zeros(len(genes))
-    total = 1.0 + len(several) * _n_followed(wanted, usable, config)
-    before = yield from prepared.runs.control_job(0, total)
-    parts = []
-    for k, change in enumerate(several):
-        plan = _Plan.of(prepared, wanted, usable, change, high)
-        done = 1.0 + k * len(plan.edits)
-        parts.append((yield from _one_change_job(prepared, before, plan, done, total)))
+    with few_threads():
+        n_about = len(several) * (len(wanted) + config.n_null)
+        prepared = yield from prepare_job(subjects, config, None, n_about)
+        usable = _usable(prepared, housekeeping)
+        total = 1.0 + len(several) * _n_followed(wanted, usable, config)
+        before = yield from prepared.runs.control_job(0, total)
+        parts, done = [], 1.0
+        for change in several:
+            plan = _Plan.of(prepared, wanted, usable, change)
+            parts.append((yield from _one_change_job(prepared, before, plan, done, total)))
+            done += len(plan.edits)
     return Screen.of(prepared, before, wanted, parts, seconds=time.perf_counter() - began)
+
+
+def _usable(prepared: Prepared, housekeeping: Sequence[str] | None) -> Ints:
+    """Return the genes that may make the null; none where no null is asked for."""
+    if not prepared.config.n_null:
+        return np.empty(0, np.int64)
+    names = prepared.subjects.genes
+    usable = housekeeping_genes(prepared.anchors, prepared.codes, names, housekeeping)
+    if len(usable) < _LEAST_NULL:
+        raise DataError(
+            f"there are {len(usable)} housekeeping genes to make a null of",
+            "name more of them, or ask for no p-values with n_null=0",
+        )
+    return usable
 
 
 def _wanted(screened: Sequence[str] | None, names: Sequence[str]) -> Ints:
@@ -153,17 +162,16 @@ class _Plan:
     n_wanted: int
 
     @classmethod
-    def of(
-        cls, prepared: Prepared, wanted: Ints, usable: Ints, change: ScreenChange, high: Floats
-    ) -> _Plan:
+    def of(cls, prepared: Prepared, wanted: Ints, usable: Ints, change: ScreenChange) -> _Plan:
         config = prepared.config
         rng = np.random.default_rng([config.seed, 5])
         others = np.setdiff1d(usable, wanted)
         n_more = _n_followed(wanted, usable, config) - len(wanted)
         more = np.sort(rng.choice(others, n_more, replace=False)) if n_more else others[:0]
         every = np.concatenate([wanted, more])
+        n_genes = len(prepared.subjects.genes)
+        high = prepared.anchors.high() if change == "overexpress" else np.zeros(n_genes)
         rule = rule_of(change, high)
-        n_genes = len(high)
         factor, offset = np.ones(n_genes), np.zeros(n_genes)
         edits = []
         for gene in every:
