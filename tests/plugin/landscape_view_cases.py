@@ -87,12 +87,12 @@ def with_model(adata: ad.AnnData, seed: int = 0) -> ad.AnnData:
     from celldyn.landscape.config import LSDConfig
     from celldyn.landscape.fitted import FittedLandscape
     from celldyn.landscape.networks import Networks
-    from celldyn.landscape.results import _describe
+    from celldyn.landscape.results import describe
     from celldyn.landscape.saved import SavedLandscape
 
     torch.manual_seed(seed)
     cfg = LSDConfig()
     networks = Networks(adata.n_vars, cfg).eval()
     fitted = FittedLandscape(networks, cfg, tuple(adata.var_names))
-    adata.uns["celldyn"]["landscape"] = _describe(SavedLandscape(fitted))
+    adata.uns["celldyn"]["landscape"] = describe(SavedLandscape(fitted))
     return adata
