@@ -65,7 +65,7 @@ class LandscapeWidget(Dock):
         self.device = QComboBox()
         self.device.addItems(DEVICES)
         self.device.setToolTip("Where it is trained")
-        self.models = NumberBox(1, 20, whole=True, unit="seeds")
+        self.models = NumberBox(1, 20, whole=True)
         self.models.setValue(1)
         self.models.setToolTip(
             "Models that differ by their seed: fates and effects are pooled, and where they "

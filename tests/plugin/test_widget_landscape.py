@@ -93,6 +93,7 @@ def workspace(dock):
 
 def click(dock, button, qtbot):
     before = len(dock._runner.handles)
+    qtbot.waitUntil(lambda: button.height() > 5)  # laid out, in a drawer that was just opened
     qtbot.mouseClick(button, LEFT)
     handles = dock._runner.handles
     return handles[-1] if len(handles) > before else None
