@@ -19,9 +19,11 @@ UNDECIDED = "undecided"
 CERTAIN = 0.5
 """A fate is certain where its chance is above this with 97.5 % confidence.
 
-On a simulated tree of 600 cells, three seeds, 32 runs, terminal clusters named: 97 to 99 % of the
-cells that are certain come to a fate that is open to them, 99 % to what another seed says, all
-where both are certain; of stem and intermediate cells 11 to 28 % are certain, 94 to 97 % rightly.
+Once measured: on one simulated tree of 600 cells, three seeds of walks of 3 cells, sigma .366 and
+time 8 for all, terminal clusters named and other ends counted as undecided, 97 to 99 % of the
+certain cells came to a fate that is open to their cluster, and 99 % to what another seed said; of
+stem and intermediate cells 11 to 28 % were certain. A model that learned the wrong landscape does
+not know it: what other seeds say is told by `LSDEnsemble`.
 """
 
 
