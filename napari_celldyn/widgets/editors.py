@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from magicgui.widgets import CheckBox, LineEdit, Select
 from magicgui.widgets.bases import ValueWidget
@@ -76,7 +76,7 @@ def editor_for(field: FieldInfo, choices: Sequence[Any] | None = None) -> Editor
         return _text(_plain, str, empty) if plain else _number(field, whole=kind is int)
     if kind in (str, Path):
         return _text(str, str, empty if optional or field.is_required() else "")
-    if many and set(get_args(kind)) <= {str, int, float, ...}:
+    if many and {_bare(arg) for arg in get_args(kind)} <= {str, int, float, ...}:
         return _text(_row, _cells, empty if optional or field.is_required() else [])
     return _text(_as_json, _from_json, empty)
 
@@ -279,6 +279,11 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:  # noqa: ANN401
         if len(kinds) < len(get_args(annotation)):
             return Union[tuple(kinds)], True  # noqa: UP007  (of one kind it is that kind)
     return annotation, False
+
+
+def _bare(kind: Any) -> Any:  # noqa: ANN401
+    """Return a type without the bounds that are annotated on it."""
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _on(signal: Any, call: Callable[[], None]) -> None:  # noqa: ANN401
