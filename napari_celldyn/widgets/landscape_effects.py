@@ -62,15 +62,17 @@ class LandscapeEffects(QWidget):
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("perturbed", self.scenario)
-        line = QHBoxLayout()
+        line, foot = QHBoxLayout(), QHBoxLayout()
         line.addWidget(self.fate, 1)
-        for button in (self.colour_button, self.export_button, self.delete_button):
-            line.addWidget(button)
+        line.addWidget(self.colour_button)
+        foot.addWidget(self.export_button)
+        foot.addWidget(self.delete_button)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(form)
         column.addWidget(self.view)
         column.addLayout(line)
+        column.addLayout(foot)
         column.addWidget(self.sentence)
 
     # --- what there is ------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from napari_celldyn.widgets import theme_colours
 
 _ROW, _BAR, _CAP = 22, 12, 3
 """Pixels: of a row, of its bar, and of half the end of a whisker."""
-_NAME_SHARE, _WORDS = 0.3, 92
-"""Of the width for names; pixels for what stands behind the bar."""
+_NAME_SHARE = 0.3
+"""Of the width, for names."""
 _FAINT = 70
 
 
@@ -104,12 +104,12 @@ class ShareBars(QWidget):
         name = metrics.elidedText(bar.name, Qt.TextElideMode.ElideMiddle, round(name_width) - 6)
         middle_left = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
         painter.drawText(QRectF(0, top, name_width, _ROW), middle_left, name)
-        words = QRectF(self.width() - _WORDS, top, _WORDS, _ROW)
-        said = bar.words(signed=self._signed)
+        said, wide = bar.words(signed=self._signed), self._words_width()
+        words = QRectF(self.width() - wide, top, wide, _ROW)
         middle_right = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight
         painter.drawText(words, middle_right, said)
         room = QRectF(
-            name_width, top + (_ROW - _BAR) / 2, self.width() - name_width - _WORDS - 6, _BAR
+            name_width, top + (_ROW - _BAR) / 2, self.width() - name_width - wide - 6, _BAR
         )
         self._draw_bar(painter, bar, room, text)
 
@@ -138,6 +138,12 @@ class ShareBars(QWidget):
             painter.drawLine(ends[0], middle, ends[1], middle)
             for end in ends:
                 painter.drawLine(end, middle - _CAP, end, middle + _CAP)
+
+    def _words_width(self) -> int:
+        """Return the pixels that the longest of what stands behind the bars takes."""
+        metrics = self.fontMetrics()
+        said = (bar.words(signed=self._signed) for bar in self.bars)
+        return max((metrics.horizontalAdvance(words) for words in said), default=0) + 2
 
     def _limits(self) -> tuple[float, float]:
         if not self._signed:

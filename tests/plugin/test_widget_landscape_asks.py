@@ -193,6 +193,7 @@ def test_genes_knocked_out_in_clicked_cells_change_fates_and_that_is_shown(resul
     assert np.flatnonzero(np.isfinite(shown.values)).tolist() == cells.tolist()
     low, high = results.place.tissue.limits
     assert low == -high
+    assert results.minimumSizeHint().width() <= 296  # what the narrowest dock has
     table = widget.view.fates.frame
     assert list(table["fate"]) == list(effect.fates()["fate"])
     np.testing.assert_allclose(table["change"], 100 * effect.fates()["effect"], atol=0.051)
