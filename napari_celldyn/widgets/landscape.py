@@ -19,6 +19,7 @@ from napari_celldyn.widgets.fold import Fold
 from napari_celldyn.widgets.form import ConfigForm
 from napari_celldyn.widgets.landscape_files import ModelFiles
 from napari_celldyn.widgets.landscape_model import ModelShelf
+from napari_celldyn.widgets.landscape_preset import PresetBox
 from napari_celldyn.widgets.landscape_prior import LandscapePrior
 from napari_celldyn.widgets.landscape_ready import NOTHING_OPEN, LandscapeReady
 from napari_celldyn.widgets.landscape_results import LandscapeResults
@@ -60,6 +61,7 @@ class LandscapeWidget(Dock):
         self.ready, self.prior = LandscapeReady(place), LandscapePrior(place)
         self.training = ConfigForm(TrainingConfig)
         self.form = ConfigForm(LSDConfig, hidden=("training",))
+        self.preset = PresetBox(self.form, self.training)
         self.parameters = Fold("Parameters")
         self.parameters.addWidget(self.form)
         self.device = QComboBox()
@@ -93,6 +95,7 @@ class LandscapeWidget(Dock):
             line.addWidget(button)
         row = QFormLayout(device)
         row.setContentsMargins(0, 0, 0, 0)
+        row.addRow("preset", self.preset)
         row.addRow("models", self.models)
         row.addRow("device", self.device)
         self.fill(

@@ -21,6 +21,7 @@ from celldyn import keys
 from celldyn.data import Source
 from celldyn.jobs import run
 from celldyn.landscape import LSD, consensus_pseudotime
+from celldyn.landscape.config import LSDConfig
 from celldyn.landscape.results import read_effect, read_model
 from napari_celldyn.jobs import JobState
 from napari_celldyn.opening import open_path, save, session
@@ -81,7 +82,7 @@ def dock(make_dock, prepared) -> LandscapeWidget:
 def by_time(dock, epochs: int = 3) -> None:
     """Set the dock to a small model along the true time."""
     config = small_config(epochs)
-    dock.form.put(model=config.model, walks=config.walks)
+    dock.form.put(model=config.model, walks=config.walks, optimizer=config.optimizer)
     dock.training.put(num_epochs=epochs)
     dock.prior.kind.setCurrentText(COLUMN)
     dock.prior.time.choose("true_time")
@@ -366,3 +367,11 @@ def test_several_models_agree_on_time_and_are_asked_together(dock, qtbot):
     finish(click(dock, dock.run_button, qtbot), qtbot)
     assert keys.PSEUDOTIME_SPREAD.name not in adata.obs
     assert keys.FATE_AGREEMENT.name not in adata.obs
+
+
+def test_a_preset_fills_the_forms_and_what_is_recommended_is_there_first(make_dock):
+    dock = make_dock()
+    assert dock.config() == LSDConfig.preset("recommended")
+    dock.preset.setCurrentText("reference")
+    dock.preset.textActivated.emit("reference")
+    assert dock.config() == LSDConfig.preset("reference")
