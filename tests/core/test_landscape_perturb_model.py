@@ -91,7 +91,7 @@ def test_a_screen_of_a_model_is_that_of_its_networks(model):
 def test_noise_may_be_what_walks_imply(model):
     config = QUICK.replace(sigma=None, n_runs=4, n_null=0)
     knock_out = Perturbation.knock_out("left")
-    with pytest.raises(NotFittedError, match="prepare_walks"):
+    with pytest.raises(NotFittedError, match="set_prior_transition"):
         model.perturb_effects(knock_out, config=config, cells=[0, 1])
     forward = np.roll(np.eye(300), 1, axis=1)
     model.set_prior_transition(prior_transition=forward)
