@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from celldyn.cli_landscape_asking import add_fates, add_perturbed, add_screen, add_streamlines
 from celldyn.cli_parts import add_output, say
-from celldyn.cli_tree import add_tree_arguments, apply_tree
+from celldyn.cli_tree import add_tree_arguments, apply_tree, was_given
 from celldyn.errors import ConfigError, DataError, FileFormatError
 from celldyn.jobs import run
 
@@ -215,6 +215,12 @@ def _begun(adata: AnnData, config: LSDConfig, given: argparse.Namespace) -> LSD:
         lsd.set_prior_transition(prior_time_key=time_key)
     else:
         lsd.set_prior_transition(transition)
+    if (
+        given.preset == "recommended"
+        and given.config is None
+        and not was_given(given, "walks.path_len")
+    ):
+        lsd.cfg.walks.path_len = lsd.suggested_path_len or lsd.cfg.walks.path_len
     run(lsd.prepare_walks_job(), bar=not given.quiet)
     return lsd
 

@@ -67,6 +67,11 @@ def apply_tree(tree: BaseModel, arguments: argparse.Namespace) -> None:
         setattr(branch, leaf.name, plain_value(leaf.field, held[_DEST + leaf.path]))
 
 
+def was_given(arguments: argparse.Namespace, path: str) -> bool:
+    """Whether a leaf, named by its path as in "walks.path_len", was given on the command line."""
+    return _DEST + path in vars(arguments)
+
+
 def _leaves(tree: type[BaseModel], branches: tuple[str, ...]) -> Iterator[_Leaf]:
     for name, field in tree.model_fields.items():
         kind = field.annotation

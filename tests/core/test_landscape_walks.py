@@ -11,6 +11,7 @@ from celldyn.errors import ConfigError, DataError
 from celldyn.jobs import run
 from celldyn.landscape import prior_transition, sample_walks, sample_walks_job, walks
 from celldyn.landscape.stepping import cumulated, step_walks, uniforms, walk_keys
+from celldyn.landscape.walk_span import path_len_for, span_note, steps_to_the_end
 
 N = 30
 
@@ -166,3 +167,23 @@ def test_the_job_tells_how_far_it_is_and_can_be_stopped(prior, monkeypatch):
     job.close()
     with pytest.raises(StopIteration):
         next(job)
+
+
+def test_steps_to_the_end_are_those_of_a_line() -> None:
+    """On a line whose walks go one cell forward, an end 40 cells away is some 38 steps away."""
+    n_cells = 41
+    forward = sparse.csr_matrix(np.eye(n_cells, k=1))
+    forward[n_cells - 1, n_cells - 1] = 1
+    time = np.arange(n_cells)
+    assert steps_to_the_end(forward, time) == pytest.approx(36, abs=1)
+    assert path_len_for(36) == 9
+    assert path_len_for(2) == 4
+
+
+def test_walks_that_run_through_the_whole_tree_are_told() -> None:
+    assert span_note(10, 36) == ()
+    (said,) = span_note(50, 16)
+    assert said == (
+        "walks of 50 cells reach an end, which is some 16 steps from the first cells, and tell "
+        "branches apart less well than short ones; try a path_len of 4"
+    )

@@ -7,9 +7,10 @@ from celldyn.landscape.lsd_results import ResultsMixin
 from celldyn.landscape.lsd_screen import ScreenMixin
 from celldyn.landscape.lsd_streams import StreamMixin
 from celldyn.landscape.lsd_training import TrainingMixin
+from celldyn.landscape.lsd_walks import WalkMixin
 
 
-class LSD(FateMixin, ScreenMixin, StreamMixin, ResultsMixin, TrainingMixin):
+class LSD(FateMixin, ScreenMixin, StreamMixin, ResultsMixin, WalkMixin, TrainingMixin):
     """A potential landscape of cell states, learned of counts and of walks forward in time.
 
     Cells flow downhill, dz = −∇V(z) dt + σ dW, in a latent space of expression; see

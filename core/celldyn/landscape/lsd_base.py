@@ -8,22 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 
 from celldyn.devices import choose_device
-from celldyn.errors import ConfigError, DataError, MissingKeyError, NotFittedError
+from celldyn.errors import MissingKeyError, NotFittedError
 from celldyn.jobs import Job, run
 from celldyn.landscape.config import LSDConfig
 from celldyn.landscape.course import Course, history_table
 from celldyn.landscape.fitted import FittedLandscape
-from celldyn.landscape.graph import Csr, Matrix
+from celldyn.landscape.graph import Csr
 from celldyn.landscape.inputs import LSDInputs, read_inputs_job
 from celldyn.landscape.networks import Networks
-from celldyn.landscape.phylogeny import phylogeny_mask
 from celldyn.landscape.potential import Potential
-from celldyn.landscape.prior import check_transition, prior_transition
 from celldyn.landscape.states import CellStates, encode_cells_job
-from celldyn.landscape.walks import Walks, sample_walks_job
+from celldyn.landscape.walks import Walks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,97 +126,6 @@ class LSDBase:
         d = self.potential.z_dim
         return f"<{type(self).__name__} of {n:,} cells, {G:,} genes, {d} dimensions, {trained}>"
 
-    # --- where walks may go --------------------------------------------------------------------
-
-    def set_phylogeny(
-        self,
-        phylogeny: Mapping[Any, Iterable[Any]] | None,
-        cluster_key: str = "clusters",
-        *,
-        descendants: bool = False,
-    ) -> None:
-        """Say which cluster comes of which; walks then stay in a cluster or go to its children.
-
-        Parameters
-        ----------
-        phylogeny
-            Children of every cluster that has any; None takes back what was said.
-        cluster_key
-            Column of obs with the clusters.
-        descendants
-            Whether a walk may go to children of children, too.
-
-        Notes
-        -----
-        It acts with the next `set_prior_transition`.
-        """
-        if phylogeny is None:
-            self._phylogeny = None
-            return
-        self._column(cluster_key)
-        self._phylogeny = (phylogeny, cluster_key, descendants)
-
-    def set_prior_transition(
-        self,
-        prior_transition: Matrix | None = None,
-        prior_time_key: str | None = None,
-        *,
-        pseudotime: ArrayLike | None = None,
-        beta: float | None = None,
-        self_loop: bool | None = None,
-    ) -> None:
-        """Say where walks may go: forward in pseudotime, or by chances of one's own.
-
-        Parameters
-        ----------
-        prior_transition
-            (n, n) chances, sparse or dense; rows are divided by their sum. It stands alone.
-        prior_time_key
-            Column of obs with pseudotime in any unit.
-        pseudotime
-            (n,) the same, where it is not in obs.
-        beta
-            How strictly walks go forward; None is `cfg.walks.beta`, 50.
-        self_loop
-            Whether walks may rest; None is `cfg.walks.self_loop`.
-
-        Raises
-        ------
-        ConfigError
-            If there is nothing to go by, or more than one thing.
-        MissingKeyError
-            If there is no such column, or no neighbour graph.
-        DataError
-            If pseudotime is not one finite number per cell, or the same in all; if a cell has no
-            neighbour and may not rest; if chances are none (see `check_transition`).
-        """
-        given = (prior_transition, prior_time_key, pseudotime)
-        if sum(each is not None for each in given) != 1:
-            raise ConfigError(
-                "walks need one thing to go by",
-                "give prior_time_key, pseudotime, or prior_transition",
-            )
-        if prior_transition is not None:
-            self.P, self._said = check_transition(prior_transition, self._inputs.n_obs)
-        else:
-            walks = self.cfg.walks
-            beta = walks.beta if beta is None else beta
-            loop = walks.self_loop if self_loop is None else self_loop
-            time = self._column(prior_time_key) if prior_time_key is not None else pseudotime
-            assert time is not None
-            self.P = _forward(self._allowed(), time, beta, self_loop=loop)
-            self._said = ()
-        self.walks = None
-
-    def _allowed(self) -> Csr:
-        """Return the graph that walks go on."""
-        graph = self._inputs.graph()
-        if self._phylogeny is None:
-            return graph
-        children, cluster_key, descendants = self._phylogeny
-        labels = self._column(cluster_key)
-        return phylogeny_mask(graph, labels, children, descendants=descendants)
-
     def _column(self, key: str) -> Any:  # noqa: ANN401
         if key not in self.adata.obs:
             raise MissingKeyError(
@@ -227,58 +133,6 @@ class LSDBase:
                 f"use one of {', '.join(map(str, self.adata.obs.columns[:8]))}",
             )
         return self.adata.obs[key].to_numpy()
-
-    # --- walks ---------------------------------------------------------------------------------
-
-    def prepare_walks(
-        self,
-        num_walks: int | None = None,
-        path_len: int | None = None,
-        *,
-        random_state: int | None = None,
-        start: ArrayLike | None = None,
-    ) -> None:
-        """Draw the walks that it is trained on; see `prepare_walks_job`."""
-        job = self.prepare_walks_job(num_walks, path_len, random_state=random_state, start=start)
-        run(job, bar=False)
-
-    def prepare_walks_job(
-        self,
-        num_walks: int | None = None,
-        path_len: int | None = None,
-        *,
-        random_state: int | None = None,
-        start: ArrayLike | None = None,
-    ) -> Job[Walks]:
-        """Draw the walks that it is trained on, as a job.
-
-        Parameters
-        ----------
-        num_walks, path_len, random_state
-            None is what `cfg.walks` says.
-        start
-            (num_walks,) first cells; None is any, alike.
-
-        Raises
-        ------
-        NotFittedError
-            If it is not said yet where walks may go.
-        ConfigError
-            If walks are shorter than 2 cells, or take more memory than there is.
-        """
-        if self.P is None:
-            raise NotFittedError(
-                "it is not said where walks may go", "call set_prior_transition first"
-            )
-        cfg = self.cfg.walks
-        length = cfg.path_len if path_len is None else path_len
-        if length < 2:
-            raise ConfigError(f"walks have {length} cell", "give a path_len of 2 or more")
-        seed = cfg.random_state if random_state is None else random_state
-        n_walks = cfg.num_walks if num_walks is None else num_walks
-        self.walks = yield from sample_walks_job(self.P, n_walks, length, seed, start)
-        self._walks_seed = seed
-        return self.walks
 
     # --- states --------------------------------------------------------------------------------
 
@@ -325,11 +179,3 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
-
-
-def _forward(graph: Csr, time: ArrayLike, beta: float, *, self_loop: bool) -> Csr:
-    try:
-        values = np.asarray(time, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise DataError("pseudotime is not numbers", "name a column of numbers") from None
-    return prior_transition(graph, values, beta=beta, self_loop=self_loop)
