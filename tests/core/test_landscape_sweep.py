@@ -55,7 +55,8 @@ def test_compiled_is_the_twin(n_walks, d, hidden, n_times, substeps, confinement
     assert torch.equal(found[0][0], z0)
     for one, other in zip(found, truth, strict=True):
         assert one.shape == other.shape
-        assert (one - other).abs().max() <= 3e-6 * other.abs().max()
+        # float32 knows 1e-7 of each term, and terms cancel in a gradient that few walks make
+        assert (one - other).abs().max() <= 1e-5 * other.abs().max()
 
 
 def test_cells_move_and_go_downhill():
