@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -79,3 +80,15 @@ def load_tensors(path: Path | str) -> tuple[dict[str, NDArray[Any]], dict[str, A
     if not isinstance(header, dict):
         raise FileFormatError(f"{path.name} has a damaged header", "export the model again")
     return tensors, header
+
+
+def checksum(tensors: Mapping[str, NDArray[Any]], header: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of all names, shapes and bytes, and of the header's other values."""
+    whole = hashlib.sha256()
+    rest = {key: value for key, value in header.items() if key != "checksum"}
+    whole.update(json.dumps(rest, sort_keys=True).encode())
+    for name in sorted(tensors):
+        array = np.asarray(tensors[name])
+        whole.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
+        whole.update(array.tobytes())
+    return whole.hexdigest()

@@ -7,7 +7,6 @@ a checksum over header and tensors tells a flipped byte.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ from celldyn.landscape.fitted import FittedLandscape
 from celldyn.landscape.graph import Csr
 from celldyn.landscape.networks import Networks
 from celldyn.landscape.walks import Walks
-from celldyn.persist import load_tensors, save_tensors
+from celldyn.persist import checksum, load_tensors, save_tensors
 
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]
 
@@ -103,18 +102,6 @@ def pack(saved: SavedLandscape) -> tuple[dict[str, NDArray[Any]], dict[str, Any]
     }
     header["checksum"] = checksum(tensors, header)
     return tensors, header
-
-
-def checksum(tensors: Tensors, header: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of all names, shapes and bytes, and of the header's other values."""
-    whole = hashlib.sha256()
-    rest = {key: value for key, value in header.items() if key != "checksum"}
-    whole.update(json.dumps(rest, sort_keys=True).encode())
-    for name in sorted(tensors):
-        array = np.asarray(tensors[name])
-        whole.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
-        whole.update(array.tobytes())
-    return whole.hexdigest()
 
 
 def unpack(tensors: Tensors, header: Mapping[str, Any]) -> SavedLandscape:

@@ -6,7 +6,6 @@ a checksum over header and tensors tells a flipped byte.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from celldyn.errors import CelldynError, ConfigError, FileFormatError
-from celldyn.persist import atomic_path, load_tensors, save_tensors
+from celldyn.persist import atomic_path, checksum, load_tensors, save_tensors
 from celldyn.vae.config import ModelConfig, TrainConfig
 from celldyn.vae.fitted import FittedVAE
 from celldyn.vae.module import VAEModule
@@ -58,18 +57,6 @@ def pack(fitted: FittedVAE) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     }
     header["checksum"] = checksum(tensors, header)
     return tensors, header
-
-
-def checksum(tensors: Tensors, header: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of all names, shapes and bytes, and of the header's other values."""
-    whole = hashlib.sha256()
-    rest = {key: value for key, value in header.items() if key != "checksum"}
-    whole.update(json.dumps(rest, sort_keys=True).encode())
-    for name in sorted(tensors):
-        array = np.asarray(tensors[name])
-        whole.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
-        whole.update(array.tobytes())
-    return whole.hexdigest()
 
 
 def unpack(tensors: Tensors, header: Mapping[str, Any]) -> FittedVAE:
