@@ -23,7 +23,7 @@ run: setup
 	    $(if $(DATA),--data "$(DATA)") $(if $(GENE),--gene "$(GENE)") --out "$(OUT)"
 
 test: setup
-	@scripts/on-screen --virtual $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	@scripts/on-screen --virtual $(VENV)/bin/python -m pytest -n $(WORKERS) $(ARGS)
 
 check: setup
 	$(VENV)/bin/python -m pip install -q -c constraints.txt -e ".[dev]"

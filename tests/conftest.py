@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers share the cores: threads of one would spin as they wait for those of the other.
@@ -14,13 +15,24 @@ import pytest
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give all windows to one worker, first, since that takes longest; else a file to a worker."""
+    """Put all windows first, since they take longest."""
     here = Path(__file__).parent
     items.sort(key=lambda item: "plugin" not in item.path.relative_to(here).parts)
-    for item in items:
-        parts = item.path.relative_to(here).parts
-        group = "windows" if "plugin" in parts else "/".join(parts)
-        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give all windows to one worker, and else a file to a worker.
+
+    Two windows at once are slow: each is drawn by all cores where there is no graphics card.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByRoom(LoadScopeScheduling):  # type: ignore[misc, unused-ignore]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return "windows" if "plugin" in file.split("/") else file
+
+    return ByRoom(config, log)
 
 
 @pytest.fixture(scope="session")

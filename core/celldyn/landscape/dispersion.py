@@ -16,7 +16,7 @@ LOWEST, HIGHEST = 0.05, 100.0
 """Inverse dispersions are kept in between: noise of a factor of 5, and all but Poisson."""
 
 _MOST_PAIRS = 20_000
-_BLOCK = 1 << 21
+_BLOCK = 1 << 18
 """Counts that are looked at at once."""
 
 Pairs = NDArray[np.int64]

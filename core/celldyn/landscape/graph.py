@@ -15,6 +15,8 @@ Ints: TypeAlias = NDArray[np.int64]
 Csr: TypeAlias = "sparse.csr_array[np.float64, tuple[int, int]]"
 Matrix: TypeAlias = Any
 """(n, n), sparse of any kind or dense."""
+_NEAR = 500.0
+"""Scores this far apart have exponentials that are normal numbers of float64."""
 
 
 def as_csr(matrix: Matrix, what: str, n_cells: int | None = None) -> Csr:
@@ -118,7 +120,8 @@ def refuse_isolated(graph: Csr, remedy: str) -> None:
 def spread_by_score(graph: Csr, score: Floats) -> Csr:
     """Return P_ij = e^{s_j} / Σ_k e^{s_k} over the neighbours of i, as CSR.
 
-    The largest score of a row is taken off first, so that nothing overflows.
+    Where scores are near enough to one another that none underflows, an exponential is taken per
+    cell; else the largest score of a row is taken off first, so that nothing overflows.
 
     Parameters
     ----------
@@ -129,9 +132,13 @@ def spread_by_score(graph: Csr, score: Floats) -> Csr:
     """
     starts = graph.indptr[:-1]
     per_row = np.diff(graph.indptr)
-    chance = score[graph.indices]
-    chance -= np.repeat(np.maximum.reduceat(chance, starts), per_row)
-    np.exp(chance, out=chance)
+    highest = score.max()
+    if highest - score.min() < _NEAR:
+        chance = np.exp(score - highest)[graph.indices]
+    else:
+        chance = score[graph.indices]
+        chance -= np.repeat(np.maximum.reduceat(chance, starts), per_row)
+        np.exp(chance, out=chance)
     chance /= np.repeat(np.add.reduceat(chance, starts), per_row)
     return sparse.csr_array((chance, graph.indices, graph.indptr), shape=graph.shape)
 

@@ -34,7 +34,7 @@ from celldyn.landscape.spread import spread_job
 if TYPE_CHECKING:
     from anndata import AnnData
 
-_BLOCK = 1 << 22
+_BLOCK = 1 << 18
 _ROOM = 0.5
 """Share of a device's free memory that matrices may take as dense ones."""
 

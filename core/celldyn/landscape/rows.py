@@ -17,7 +17,7 @@ Floats32: TypeAlias = NDArray[np.float32]
 Cells: TypeAlias = ArrayLike | Tensor
 """Numbers of cells: an array, or a tensor of whole numbers on any device."""
 
-BLOCK = 1 << 22
+BLOCK = 1 << 19
 """Numbers that are looked at at once."""
 FEW = 1 << 17
 """Up to so many numbers numpy is done before a compiler would be imported."""

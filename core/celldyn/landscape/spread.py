@@ -14,7 +14,7 @@ from celldyn.jobs import Job, Progress
 LOWEST, HIGHEST = 0.1, 2.0
 """Spreads are kept in between, on the log scale."""
 
-_BLOCK = 1 << 21
+_BLOCK = 1 << 18
 """Counts that are looked at at once."""
 
 

@@ -18,7 +18,7 @@ from celldyn.landscape.networks import Networks
 
 Floats32 = NDArray[np.float32]
 
-_BLOCK_NUMBERS = 1 << 21
+_BLOCK_NUMBERS = 1 << 19
 """Numbers of expression that are made dense at once."""
 _SPAN = 1e-8
 """Added to the range of V, so that a flat landscape has a pseudotime."""
