@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_celldyn.layers import colours
-from napari_celldyn.layers.landscape_film import Film, Frames
-from napari_celldyn.layers.landscape_movers import Movers
-from napari_celldyn.layers.landscape_palette import Palette
+from napari_celldyn.layers.film import Film, Frames
+from napari_celldyn.layers.movers import Movers
+from napari_celldyn.layers.palette import Palette
 from napari_celldyn.layers.shown import of_cells, paint
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_celldyn.layers.landscape_ground import ground
-from napari_celldyn.layers.landscape_movers import ROUND_LIMIT
 from napari_celldyn.layers.landscape_terrain import contours, terrain
+from napari_celldyn.layers.movers import ROUND_LIMIT
 from napari_celldyn.layers.points import PointsCells
 
 if TYPE_CHECKING:

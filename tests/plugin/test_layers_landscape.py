@@ -11,8 +11,8 @@ from landscape_view_cases import potential_of, surface, tree
 from napari.components import ViewerModel
 
 from celldyn.data import Source
-from napari_celldyn.layers import landscape_marks, landscape_movers, streamlines
-from napari_celldyn.layers.landscape_film import Film
+from napari_celldyn.layers import landscape_marks, movers, streamlines
+from napari_celldyn.layers.film import Film
 from napari_celldyn.layers.landscape_ground import THICKNESS, ground, outline
 from napari_celldyn.layers.landscape_picking import Hiding, ground_at, pick_along
 from napari_celldyn.layers.landscape_relief import RISE, relief_beside, turned
@@ -402,7 +402,7 @@ def test_cells_move_on_embedding_and_landscape_and_those_at_rest_are_dimmed(plac
     frames = film_of(adata)
     place.journey.show(frames, KEY)
     assert place.journey.layers == ["embedding"]
-    assert place.embedding.layer.opacity == landscape_movers.DIMMED
+    assert place.embedding.layer.opacity == movers.DIMMED
     place.journey.seek(4.0)
     moving = place.journey.movers("embedding").layer
     expected = place.embedding.points_on_canvas(frames.places[3])
@@ -415,7 +415,7 @@ def test_cells_move_on_embedding_and_landscape_and_those_at_rest_are_dimmed(plac
     np.testing.assert_allclose(raised.data, at[:, ::-1], rtol=1e-4, atol=1e-3)
     place.journey.hide()
     assert place.landscape.layer.opacity == 1.0
-    assert landscape_movers.NAME not in names(place)
+    assert movers.NAME not in names(place)
 
 
 def test_a_slow_machine_shows_fewer_cells_on_their_way(place):
@@ -441,13 +441,13 @@ def test_the_quick_way_to_move_draws_what_the_slow_one_does(make_napari_viewer: 
     layer = viewer.add_points(np.zeros((50, 3)), ndim=3)
     viewer.dims.ndisplay = 3
     places = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
-    assert landscape_movers.write_places(viewer, layer, places)
+    assert movers.write_places(viewer, layer, places)
     markers = viewer.window._qt_viewer.canvas.layer_to_visual[layer].node.points_markers
     quick = {name: markers._data[name].copy() for name in markers._data.dtype.names}
     layer.data = places
     for name, values in quick.items():
         np.testing.assert_allclose(values, markers._data[name], rtol=1e-6)
-    assert not landscape_movers.write_places(viewer, layer, places[:10])
+    assert not movers.write_places(viewer, layer, places[:10])
 
 
 # --- a path -----------------------------------------------------------------------------------
