@@ -22,6 +22,7 @@ __all__ = [
     "__version__",
     "betas",
     "data",
+    "environment",
     "landscape",
     "plots",
     "read",
@@ -32,8 +33,11 @@ __all__ = [
 ]
 
 _ROOMS = frozenset(
-    {"betas", "data", "devices", "keys", "landscape", "persist", "plots", "simulate", "vae"}
-)
+    {
+        "betas", "data", "devices", "environment", "keys", "landscape", "persist", "plots",
+        "simulate", "vae",
+    }
+)  # fmt: skip
 _FROM_DATA = frozenset({"read", "write"})
 
 

@@ -253,81 +253,81 @@ VAE_DENOISED = Key(
     "(n_obs,) float32 expression of a gene without ambient RNA",
 )
 
-TABLE: tuple[Key, ...] = (
-    SPATIAL,
-    CELLDYN,
-    UNIT,
-    UM_PER_UNIT,
-    SECTION,
-    RECORDS,
-    TRUTH,
-    COLOURS,
-    NUCLEUS_RADII,
-    CELL_RADII,
-    TRUTH_LATENT,
-    TRUTH_VELOCITY,
-    TRUTH_FATES,
-    TRUTH_POTENTIAL,
-    TRUTH_TIME,
-    TRUTH_FATE,
-    TRUTH_STATE,
-    TRUTH_FATE_ENTROPY,
-    TRUTH_AMBIENT,
-    TRUTH_STEP,
-    TRUTH_EXPECTED,
-    TRUTH_SPILL,
-    TRUTH_COMPOSITION,
-    PLATFORM,
-    SPLICED,
-    UNSPLICED,
-    BETAS,
-    BETAS_INFO,
-    BETAS_STORE,
-    BETAS_R2,
-    BETAS_HELDOUT_R2,
-    BETAS_DELTA,
-    BETAS_SHIFT,
-    BETAS_TRANSITIONS,
-    BETAS_ARROWS,
-    PERTURBED,
-    DPT,
-    POTENTIAL,
-    ENTROPY,
-    PSEUDOTIME,
-    PSEUDOTIME_SPREAD,
-    FLOW_TIME,
-    CELL_STATE,
-    DIFF_STATE,
-    VELOCITY,
-    ARROWS,
-    TRANSITIONS,
-    FATE,
-    FATES,
-    FATES_LOW,
-    FATES_HIGH,
-    FATE_CERTAIN,
-    FATE_AGREEMENT,
-    FATE_ENTROPY,
-    FATE_PATHS,
-    FATE_INFO,
-    PLASTICITY,
-    PLASTICITY_LOW,
-    PLASTICITY_HIGH,
-    LANDSCAPE_INFO,
-    LANDSCAPE_EFFECT,
-    LANDSCAPE_PERTURBED,
-    LANDSCAPE_SCREEN,
-    LATENT,
-    UMAP,
-    NORMALIZED,
-    VAE_SETUP,
-    VAE_INFO,
-    VAE_MODALITY,
-    VAE_LIBRARY,
-    VAE_BACKGROUND_SHARE,
-    VAE_AMBIENT,
-    VAE_DISPERSION,
-    VAE_UMAP,
-    VAE_DENOISED,
+ENVIRONMENT = Key(
+    "obsm", "X_environment", "environment", "(n_obs, dim) float32 where cells came to rest"
 )
-"""The table. A system adds its rows here, and nowhere else spells a key."""
+ENVIRONMENT_VELOCITY = Key(
+    "obsm", "environment_velocity", "environment", "(n_obs, dim) float32 velocity there, per s"
+)
+ENVIRONMENT_VIEW = Key(
+    "obsm",
+    "X_environment_view",
+    "environment",
+    "(n_obs, 2 or 3) float32 the same on its main axes, which stay the same over frames",
+)
+ENVIRONMENT_IMPUTED = Key(
+    "layers",
+    "environment_imputed",
+    "environment",
+    "(n_obs, n_vars) float32 what positions tell of the data set's own features",
+)
+ENVIRONMENT_TOLD = Key(
+    "obsm",
+    "environment_told_{modality}",
+    "environment",
+    "(n_obs, n_features) float32 what positions tell of a modality with other features",
+)
+ENVIRONMENT_SPREAD = Key(
+    "obs",
+    "environment_spread",
+    "environment",
+    "(n_obs,) float32 how far starts disagree: mean over features of the sd, in sd of the data",
+)
+ENVIRONMENT_TRAIN = Key(
+    "obs", "environment_train", "environment", "(n_obs,) bool, whether a cell was trained on"
+)
+ENVIRONMENT_SHIFT = Key(
+    "obs",
+    "environment_shift_{name}",
+    "environment",
+    "(n_obs,) float32 how far a perturbation took a cell from where it was without, in the space",
+)
+ENVIRONMENT_MOVE = Key(
+    "obsm",
+    "environment_move_{name}",
+    "environment",
+    "(n_obs, dim) float32 where a perturbation took a cell, less where it was without",
+)
+ENVIRONMENT_DELTA = Key(
+    "layers",
+    "environment_delta_{name}",
+    "environment",
+    "(n_obs, n_vars) float32 change of what positions tell of the data set's own features",
+)
+ENVIRONMENT_DELTA_TOLD = Key(
+    "obsm",
+    "environment_delta_{modality}_{name}",
+    "environment",
+    "(n_obs, n_features) float32 change of what positions tell of another modality",
+)
+ENVIRONMENT_INFO = Key(
+    "uns",
+    "environment",
+    "environment",
+    "in uns['celldyn']: config, history, how cells came to rest, notes, and the model",
+)
+ENVIRONMENT_PERTURBED = Key(
+    "uns",
+    "environment_perturbed_{name}",
+    "environment",
+    "in uns['celldyn']: what was perturbed in the environment, how, and its effect by group",
+)
+ENVIRONMENT_SCREEN = Key(
+    "uns",
+    "environment_screen_{name}",
+    "environment",
+    "in uns['celldyn']: effect of each gene of a screen on each group of cells",
+)
+
+TABLE: tuple[Key, ...] = tuple(row for row in list(globals().values()) if isinstance(row, Key))
+"""The table: all rows above. A system adds its rows there, and nowhere else spells a key."""
