@@ -9,14 +9,43 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from celldyn.environment.alignment import rigid_alignment
     from celldyn.environment.config import EnvironmentConfig
+    from celldyn.environment.gathering import (
+        TrainingData,
+        as_modality,
+        gather,
+        gather_job,
+        modalities_of,
+        read_adatas,
+    )
+    from celldyn.environment.preprocessing import Preprocessing
+    from celldyn.environment.preprocessing_map import LinearMap
 
 _HOME = {
     "EnvironmentConfig": "config",
+    "LinearMap": "preprocessing_map",
+    "Preprocessing": "preprocessing",
+    "TrainingData": "gathering",
+    "as_modality": "gathering",
+    "gather": "gathering",
+    "gather_job": "gathering",
+    "modalities_of": "gathering",
+    "read_adatas": "gathering",
+    "rigid_alignment": "alignment",
 }
 
 __all__ = [
     "EnvironmentConfig",
+    "LinearMap",
+    "Preprocessing",
+    "TrainingData",
+    "as_modality",
+    "gather",
+    "gather_job",
+    "modalities_of",
+    "read_adatas",
+    "rigid_alignment",
 ]
 
 
