@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.utils.events import Event
 
+    from napari_celldyn.layers.agents import AgentsView
     from napari_celldyn.layers.cells_view import CellsView
 
 KEYS: dict[str, tuple[str, str]] = {
@@ -53,6 +54,8 @@ class Interaction:
         Knows which cell is where.
     others
         Where the cells are drawn as well.
+    agents
+        Those of them that are on their way are chosen where they are.
     """
 
     def __init__(
@@ -61,12 +64,14 @@ class Interaction:
         workspace: Workspace,
         tissue_view: TissueView,
         others: Sequence[CellsView] = (),
+        agents: AgentsView | None = None,
     ) -> None:
         self._viewer: ViewerModel = getattr(viewer, "__wrapped__", viewer)
         self._workspace = workspace
         self._tissue = tissue_view
         self._views: tuple[CellsView, ...] = (tissue_view, *others)
-        self.marks = SelectionMarks(self._viewer, workspace, tissue_view, others)
+        self._agents = agents
+        self.marks = SelectionMarks(self._viewer, workspace, tissue_view, others, agents)
         self.twins = HoverMarks(self._viewer, workspace, self._views)
         self._lasso: Shapes | None = None
         self._before_lasso: Layer | None = None
@@ -189,6 +194,9 @@ class Interaction:
         self._workspace.hovered = self._cell_at(position)
 
     def _cell_at(self, position: tuple[float, ...]) -> int | None:
+        y, x = position[-2:]
+        if self._agents is not None and (cell := self._agents.pick((x, y))) is not None:
+            return cell
         for view, layer in self._drawn:
             y, x = layer.world_to_data(position)
             if (cell := view.pick((x, y))) is not None:
@@ -225,10 +233,15 @@ class Interaction:
 
         Those of every view count: of a lasso round a part of the embedding, the cells there.
         """
-        inside = [np.empty(0, np.intp)]
+        inside, agents = [np.empty(0, np.intp)], self._agents
         for view, layer in self._drawn:
             corners = np.array([layer.world_to_data(vertex) for vertex in polygon])
-            inside.append(view.cells_in_polygon(corners[:, ::-1]))
+            found = view.cells_in_polygon(corners[:, ::-1])
+            if view is self._tissue and agents is not None and agents.on_tissue:
+                found = np.setdiff1d(found, agents.cells)  # they are elsewhere
+            inside.append(found)
+        if agents is not None:
+            inside.append(agents.cells_in_polygon(polygon[:, -2:][:, ::-1]))
         return np.unique(np.concatenate(inside))
 
     def _on_active(self, _event: Event) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from napari_celldyn.interact import Interaction
     from napari_celldyn.jobs import JobRunner
     from napari_celldyn.layers import TissueView
+    from napari_celldyn.layers.agents import AgentsView
     from napari_celldyn.layers.arrows import ArrowsView
     from napari_celldyn.layers.elements import ElementsView
     from napari_celldyn.layers.embedding import EmbeddingView
@@ -110,6 +111,13 @@ class Session:
         }
 
     @cached_property
+    def agents(self) -> AgentsView:
+        """Draws cells where a virtual environment has them."""
+        from napari_celldyn.layers.agents import AgentsView
+
+        return AgentsView(self.viewer, self.workspace, self.tissue)
+
+    @cached_property
     def route(self) -> RouteView:
         """Draws one path from a cell to another."""
         from napari_celldyn.layers.landscape_route import RouteView
@@ -129,7 +137,8 @@ class Session:
         """Turns hover, click and lasso on the cells into cells of the workspace."""
         from napari_celldyn.interact import Interaction
 
-        return Interaction(self.viewer, self.workspace, self.tissue, [self.embedding])
+        others = [self.embedding]
+        return Interaction(self.viewer, self.workspace, self.tissue, others, self.agents)
 
     @cached_property
     def runner(self) -> JobRunner:

@@ -14,8 +14,9 @@ from napari_celldyn.layers.canvas import active_kept
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
+    from napari.utils.colormaps import Colormap
 
-    from napari_celldyn.layers.colours import RGBA
+    from napari_celldyn.layers.colours import RGBA, Limits
 
 NAME = "cells on their way"
 ROUND_LIMIT = 30_000
@@ -74,6 +75,8 @@ class Movers:
         )
         self.layer.editable = False
         self._places = self.layer.data
+        self._rgba: RGBA = np.asarray(rgba)
+        self._bar: tuple[Limits, str] | None = None
         with active_kept(viewer):
             viewer.add_layer(self.layer)
         if over is not None:
@@ -86,16 +89,38 @@ class Movers:
             self.layer.data = self._places
 
     def settle(self) -> None:
-        """Tell the layer itself where its cells are by now."""
+        """Tell the layer itself where its cells are by now, and in which colours."""
         if self._places is not self.layer.data:
             self.layer.data = self._places
             self._places = self.layer.data
+        self._settle_colours()
 
     def paint(self, rgba: RGBA) -> None:
         """Give the cells other colours, (n, 4)."""
-        self.settle()
-        with self.layer.events.face_color.blocker():
-            self.layer.face_color = rgba
+        self._rgba = np.asarray(rgba)
+        if not write_colours(self._viewer, self.layer, self._rgba):
+            self.settle()
+
+    def show_bar(self, limits: Limits, colormap: Colormap) -> None:
+        """Show what values the colours mean."""
+        shown = (limits, colormap.name)
+        if shown == self._bar:
+            return
+        self._bar = shown
+        self.settle()  # the bar's colours make napari draw all that the layer itself knows
+        layer = self.layer
+        layer.face_colormap, layer.face_contrast_limits = colormap, limits
+        layer.face_colorbar.visible = True
+
+    def hide_bar(self) -> None:
+        """Show no bar: the colours are those of categories, or of another layer's bar."""
+        self._bar = None
+        self.layer.face_colorbar.visible = False
+
+    def _settle_colours(self) -> None:
+        if not np.array_equal(self.layer.face_color, self._rgba):
+            with self.layer.events.face_color.blocker():
+                self.layer.face_color = self._rgba
 
     def close(self) -> None:
         """Take the layer away; the cells at rest are seen again as before."""
@@ -123,15 +148,30 @@ def write_places(viewer: Any, layer: Points, places: NDArray[np.float32]) -> boo
     places
         (n, 2 or 3), in the layer's own order of axes.
     """
+    n_axes = places.shape[1]
+    return _write(viewer, layer, "a_position", slice(n_axes), places[:, ::-1])
+
+
+def write_colours(viewer: Any, layer: Points, rgba: RGBA) -> bool:  # noqa: ANN401
+    """Write (n, 4) colours into the same; False where that cannot be done."""
+    return _write(viewer, layer, "a_bg_color", slice(4), rgba)
+
+
+def _write(
+    viewer: Any,  # noqa: ANN401
+    layer: Points,
+    what: str,
+    columns: slice,
+    values: NDArray[np.floating],
+) -> bool:
     # napari offers no way to move points alone; where it is otherwise made, the slow way holds.
     with suppress(AttributeError, KeyError, TypeError, ValueError, IndexError):
         visual = viewer.window._qt_viewer.canvas.layer_to_visual[layer]
         markers = visual.node.points_markers
         held = markers._data
-        if held is None or len(held) != len(places):
+        if held is None or len(held) != len(values):
             return False
-        n_axes = places.shape[1]
-        held["a_position"][:, :n_axes] = places[:, ::-1]
+        held[what][:, columns] = values
         markers._vbo.set_data(held)
         markers.update()
         return True

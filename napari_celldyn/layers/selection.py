@@ -10,12 +10,14 @@ from napari.layers import Points
 from numpy.typing import NDArray
 
 from napari_celldyn.layers.canvas import active_kept, ink
+from napari_celldyn.layers.movers import write_places
 from napari_celldyn.workspace import Workspace
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.utils.events import Event
 
+    from napari_celldyn.layers.agents import AgentsView
     from napari_celldyn.layers.cells_view import CellsView
     from napari_celldyn.layers.tissue import TissueView
 
@@ -47,6 +49,8 @@ class SelectionMarks:
         Knows where the cells are drawn.
     others
         Where they are drawn as well.
+    agents
+        Rings follow cells on their way.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class SelectionMarks:
         workspace: Workspace,
         tissue: TissueView,
         others: Sequence[CellsView] = (),
+        agents: AgentsView | None = None,
     ) -> None:
         self._viewer: ViewerModel = getattr(viewer, "__wrapped__", viewer)
         self._workspace = workspace
@@ -62,8 +67,12 @@ class SelectionMarks:
         self._views: tuple[CellsView, ...] = (tissue, *others)
         self._layer: Points | None = None
         workspace.selection_changed.connect(self.refresh)
+        self._agents = agents
         for view in self._views:
             view.rebuilt.connect(self.refresh)
+        if agents is not None:
+            agents.changed.connect(self.refresh)
+            agents.moved.connect(self._on_moved)
         self._viewer.layers.events.removed.connect(self._on_removed)
         self.refresh()
 
@@ -77,7 +86,7 @@ class SelectionMarks:
         cells = _thinned(self._workspace.selection)
         if self._layer is None and (len(cells) == 0 or self._tissue.layer is None):
             return
-        xy, sizes = marks_of(cells, self._views, RING)
+        xy, sizes = marks_of(cells, self._views, RING, self._agents)
         if self._layer is None:
             self._layer = self._add(xy, sizes)
         else:
@@ -94,8 +103,23 @@ class SelectionMarks:
         self._workspace.selection_changed.disconnect(self.refresh)
         for view in self._views:
             view.rebuilt.disconnect(self.refresh)
+        if self._agents is not None:
+            self._agents.changed.disconnect(self.refresh)
+            self._agents.moved.disconnect(self._on_moved)
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self._remove_layer()
+
+    def _on_moved(self) -> None:
+        """Take rings along with cells on their way; of many cells they follow at the next stop."""
+        cells = self._workspace.selection
+        if self._layer is None or not 0 < len(cells) <= FEW or self._agents is None:
+            return
+        xy, sizes = marks_of(cells, self._views, RING, self._agents)
+        places = np.ascontiguousarray(xy[:, ::-1], np.float32)
+        if len(sizes) != len(self._layer.data) or not write_places(
+            self._viewer, self._layer, places
+        ):
+            self.refresh()
 
     def _add(self, xy: NDArray[np.floating], sizes: NDArray[np.floating]) -> Points:
         rings = _rings(xy, sizes, self._tissue.unit, ink(self._viewer))
@@ -136,7 +160,10 @@ def _rings(
 
 
 def marks_of(
-    cells: NDArray[np.intp], views: Sequence[CellsView], width: float
+    cells: NDArray[np.intp],
+    views: Sequence[CellsView],
+    width: float,
+    agents: AgentsView | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return where some cells are drawn, in all views, and how wide to mark each.
 
@@ -148,6 +175,9 @@ def marks_of(
         Those that draw nothing are left out, and so is a cell that one does not have.
     width
         Of a mark, in widths of a cell.
+    agents
+        Cells on their way are where these have them: on the tissue, which is the first view,
+        instead of their own places; beside it, as well.
 
     Returns
     -------
@@ -156,6 +186,13 @@ def marks_of(
     held = [view for view in views if len(view.display_xy)]
     xy = [np.empty((0, 2)), *(view.display_xy[cells] for view in held)]
     sizes = [np.full(len(cells), width * view.cell_size) for view in held]
+    if agents is not None and agents.shown:
+        moved = agents.places_of(cells)
+        if agents.on_tissue and held and held[0] is views[0]:
+            xy[1] = np.where(np.isfinite(moved), moved, xy[1])
+        else:
+            xy.append(moved)
+            sizes.append(np.full(len(cells), width * agents.size))
     places, widths = np.concatenate(xy), np.concatenate([np.empty(0), *sizes])
     there = np.isfinite(places).all(axis=1)
     return places[there], widths[there]
