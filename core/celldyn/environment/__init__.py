@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from celldyn.environment.config import EnvironmentConfig
     from celldyn.environment.gathering import (
         TrainingData,
-        as_modality,
         gather,
         gather_job,
         modalities_of,
         read_adatas,
     )
+    from celldyn.environment.modality_parts import as_modality
     from celldyn.environment.preprocessing import Preprocessing
     from celldyn.environment.preprocessing_map import LinearMap
 
@@ -27,7 +27,7 @@ _HOME = {
     "LinearMap": "preprocessing_map",
     "Preprocessing": "preprocessing",
     "TrainingData": "gathering",
-    "as_modality": "gathering",
+    "as_modality": "modality_parts",
     "gather": "gathering",
     "gather_job": "gathering",
     "modalities_of": "gathering",

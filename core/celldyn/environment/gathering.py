@@ -5,7 +5,6 @@ Shapes: n cells, K modalities, F_k features of each after preprocessing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +17,9 @@ from torch import Tensor
 from celldyn.data.words import counted
 from celldyn.environment.config import DataConfig
 from celldyn.environment.preprocessing import Preprocessing
+from celldyn.environment.preprocessing_checks import check_indices
 from celldyn.environment.splitting import partitions_of, training_cells
-from celldyn.errors import ConfigError, DataError, MissingKeyError
+from celldyn.errors import ConfigError, DataError
 from celldyn.jobs import Job, run
 
 if TYPE_CHECKING:
@@ -248,12 +248,7 @@ def roles(n_modalities: int, config: DataConfig) -> tuple[tuple[int, ...], tuple
     """
     every = range(n_modalities)
     for what in ("input_modalities", "target_modalities", "spatial", "log_modalities"):
-        for k in getattr(config, what) or ():
-            if k not in every:
-                raise ConfigError(
-                    f"{what} names modality {k}, and there are {n_modalities}",
-                    "count them from 0",
-                )
+        check_indices(getattr(config, what) or (), n_modalities, what)
     told = config.target_modalities
     targets = tuple(every) if told is None else tuple(sorted(set(told)))
     rest = tuple(k for k in every if k not in targets) or tuple(every)
@@ -263,41 +258,3 @@ def roles(n_modalities: int, config: DataConfig) -> tuple[tuple[int, ...], tuple
         if not chosen:
             raise ConfigError(f"{what} is empty", "name at least one modality, or leave it out")
     return inputs, targets
-
-
-def as_modality(adata: AnnData, source: str = "X") -> AnnData:
-    """Return one part of an AnnData as a modality of its own, with the same cells and obs.
-
-    Parameters
-    ----------
-    adata
-        Cells.
-    source
-        "X", "layers/NAME", or "obsm/NAME", such as "obsm/spatial" for coordinates.
-
-    Raises
-    ------
-    MissingKeyError
-        If there is no such part.
-    """
-    import anndata
-    import pandas as pd
-
-    if source == "X":
-        return adata
-    slot, _, name = source.partition("/")
-    if slot not in ("layers", "obsm") or name not in getattr(adata, slot):
-        there = ["X", *(f"layers/{k}" for k in adata.layers), *(f"obsm/{k}" for k in adata.obsm)]
-        raise MissingKeyError(f"{source!r} is no part of the data", f"there are {there}")
-    part = getattr(adata, slot)[name]
-    if slot == "layers":
-        return anndata.AnnData(part, obs=adata.obs, var=adata.var)
-    columns = part.columns if isinstance(part, pd.DataFrame) else _axes(name, part.shape[1])
-    values = part.to_numpy() if isinstance(part, pd.DataFrame) else part
-    return anndata.AnnData(values, obs=adata.obs, var=pd.DataFrame(index=list(map(str, columns))))
-
-
-def _axes(name: str, n: int) -> Sequence[str]:
-    if "spatial" in name and n in (2, 3):
-        return "xyz"[:n]
-    return [f"{name}_{k}" for k in range(n)]

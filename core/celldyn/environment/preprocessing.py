@@ -14,15 +14,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from celldyn.environment.preprocessing_blocks import Modality, as_modalities, by_name
-from celldyn.environment.preprocessing_checks import checked_cells, names_of, number_of
-from celldyn.environment.preprocessing_fit import Plan, fit_map_job
+from celldyn.environment.preprocessing_checks import (
+    check_indices,
+    checked_cells,
+    names_of,
+    number_of,
+)
+from celldyn.environment.preprocessing_fit import Plan, fit_map_job, transform_job
 from celldyn.environment.preprocessing_map import LinearMap
 from celldyn.environment.preprocessing_state import read_state, state_of
 from celldyn.errors import ConfigError, DataError, NotFittedError
-from celldyn.jobs import Job, Progress, run
-
-_FLOPS = 2e8
-"""Multiplications of a block, so that a job speaks often enough."""
+from celldyn.jobs import Job, run
 
 
 class Preprocessing:
@@ -170,6 +172,8 @@ class Preprocessing:
         modalities = as_modalities(data)
         chosen = checked_cells(cells, modalities)
         names = names_of(modalities, feature_names)
+        check_indices(self.log_modalities, len(modalities), "log_modalities")
+        check_indices(self.spatial, len(modalities), "spatial")
         maps = []
         for k, modality in enumerate(modalities):
             plan = self._plan(k, len(modalities), names[k])
@@ -178,12 +182,6 @@ class Preprocessing:
         return self
 
     def _plan(self, k: int, n_modalities: int, names: tuple[str, ...]) -> Plan:
-        for what, indices in (("log_modalities", self.log_modalities), ("spatial", self.spatial)):
-            if wrong := [i for i in indices if not 0 <= i < n_modalities]:
-                raise ConfigError(
-                    f"{what} names modality {wrong[0]}, and there are {n_modalities}",
-                    "count them from 0",
-                )
         spatial = k in self.spatial
         count = number_of(self.sample_counts, k, n_modalities, "sample_counts") or 0.0
         dim = number_of(self.pca_dim, k, n_modalities, "pca_dim") or 0
@@ -243,7 +241,7 @@ class Preprocessing:
         ]
         result = []
         for source, each in zip(sources, chosen, strict=True):
-            result.append((yield from _transform_one(source, each)))
+            result.append((yield from transform_job(source, each)))
         return result
 
     def inverse_transform(
@@ -309,16 +307,3 @@ class Preprocessing:
         """
         options, maps = read_state(arrays, header)
         return cls.of(maps, **options)
-
-
-def _transform_one(source: Modality, each: LinearMap) -> Job[NDArray[np.float32]]:
-    features = np.empty((source.n, each.n_features), np.float32)
-    cost = len(each.kept) * (1 if each.components is None else each.n_features)
-    done = 0
-    for at, block in source.blocks(most=max(int(_FLOPS / max(cost, 1)), 1)):
-        if each.log or each.count:
-            source.require_not_negative(block, at, "logarithm" if each.log else "count")
-        features[at] = each.forward(block)
-        done += len(at)
-        yield Progress("preparing cells", done, source.n, source.name)
-    return features

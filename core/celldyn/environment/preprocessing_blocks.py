@@ -27,41 +27,6 @@ _GAP = 2
 """Reading on over rows that are not wanted is cheaper than many reads, up to this many per row."""
 
 
-@dataclass(frozen=True, slots=True)
-class Values:
-    """How raw values become what is standardised.
-
-    Parameters
-    ----------
-    count
-        What the values of a cell are made to sum to; 0 leaves them.
-    log
-        Whether log(1 + x) is taken then.
-    """
-
-    count: float = 0.0
-    log: bool = False
-
-    def of(self, block: Floats, sizes: Floats | None = None) -> Floats:
-        """Return (m, G) values of raw ones, which are overwritten.
-
-        A cell whose values sum to 0 stays at 0.
-
-        Parameters
-        ----------
-        block
-            (m, G) raw values.
-        sizes
-            (m,) sums of the cells; None computes them.
-        """
-        if self.count:
-            sizes = block.sum(axis=1) if sizes is None else sizes
-            block *= np.divide(self.count, sizes, out=np.zeros_like(sizes), where=sizes > 0)[
-                :, None
-            ]
-        return np.log1p(block, out=block) if self.log else block
-
-
 @dataclass(frozen=True, eq=False)
 class Modality:
     """One modality, read in blocks.

@@ -11,6 +11,15 @@ from celldyn.environment.preprocessing_blocks import Ints, Modality
 from celldyn.errors import ConfigError, DataError
 
 
+def check_indices(indices: Sequence[int], n_modalities: int, what: str) -> None:
+    """Raise ConfigError if one names a modality that is not there."""
+    for k in indices:
+        if not 0 <= k < n_modalities:
+            raise ConfigError(
+                f"{what} names modality {k}, and there are {n_modalities}", "count them from 0"
+            )
+
+
 def number_of(values: Sequence[float], k: int, n_modalities: int, what: str) -> float | None:
     """Return the number of modality k; None where there are none at all."""
     if len(values) <= 1:

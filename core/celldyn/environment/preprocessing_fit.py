@@ -1,4 +1,6 @@
-"""One modality fitted in a single reading: moments of all training cells, components of a sample.
+"""One modality fitted in a single reading, and transformed.
+
+Moments are of all training cells, components of a sample of them.
 
 Shapes: n cells, m of them in the sample, G raw features, G' kept.
 """
@@ -12,14 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celldyn.environment.preprocessing_blocks import Floats, Ints, Modality, Values
-from celldyn.environment.preprocessing_map import LinearMap
+from celldyn.environment.preprocessing_blocks import Floats, Ints, Modality
+from celldyn.environment.preprocessing_map import LinearMap, Values
 from celldyn.environment.preprocessing_pca import Moments, principal_components
 from celldyn.errors import DataError
 from celldyn.jobs import Job, Progress
 
 _SPARSE_BELOW = 0.3
 """A sample with fewer entries than this is held as a sparse matrix."""
+
+
+_FLOPS = 2e8
+"""Multiplications of a block, so that a job speaks often enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,3 +157,23 @@ def _scales(mean: Floats, std: Floats, plan: Plan) -> tuple[Floats, Floats]:
         whole = float(np.sqrt(np.mean(np.square(std))))
         return mean, np.full_like(std, whole)
     return mean, np.where(std > 0, std, 1.0)
+
+
+def transform_job(source: Modality, each: LinearMap) -> Job[NDArray[np.float32]]:
+    """Return (n, F) features of a modality, read in blocks.
+
+    Raises
+    ------
+    DataError
+        If a value is not finite, or negative where it may not be.
+    """
+    features = np.empty((source.n, each.n_features), np.float32)
+    cost = len(each.kept) * (1 if each.components is None else each.n_features)
+    done = 0
+    for at, block in source.blocks(most=max(int(_FLOPS / max(cost, 1)), 1)):
+        if each.log or each.count:
+            source.require_not_negative(block, at, "logarithm" if each.log else "count")
+        features[at] = each.forward(block)
+        done += len(at)
+        yield Progress("preparing cells", done, source.n, source.name)
+    return features

@@ -13,8 +13,43 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from celldyn.environment.preprocessing_blocks import Floats, Ints, Values
+from celldyn.environment.preprocessing_blocks import Floats, Ints
 from celldyn.errors import DataError, MissingKeyError
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """How raw values become what is standardised.
+
+    Parameters
+    ----------
+    count
+        What the values of a cell are made to sum to; 0 leaves them.
+    log
+        Whether log(1 + x) is taken then.
+    """
+
+    count: float = 0.0
+    log: bool = False
+
+    def of(self, block: Floats, sizes: Floats | None = None) -> Floats:
+        """Return (m, G) values of raw ones, which are overwritten.
+
+        A cell whose values sum to 0 stays at 0.
+
+        Parameters
+        ----------
+        block
+            (m, G) raw values.
+        sizes
+            (m,) sums of the cells; None computes them.
+        """
+        if self.count:
+            sizes = block.sum(axis=1) if sizes is None else sizes
+            block *= np.divide(self.count, sizes, out=np.zeros_like(sizes), where=sizes > 0)[
+                :, None
+            ]
+        return np.log1p(block, out=block) if self.log else block
 
 
 @dataclass(frozen=True, eq=False)
