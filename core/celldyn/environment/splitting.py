@@ -16,8 +16,8 @@ from celldyn.errors import DataError, MissingKeyError
 
 Bools = NDArray[np.bool_]
 
-_NO = ("0", "0.0", "false", "no", "")
-_YES = ("1", "1.0", "true", "yes")
+_NO = ("false", "no")
+_YES = ("true", "yes")
 
 
 def partitions_of(
@@ -150,8 +150,9 @@ def as_mask(column: pd.Series[Any], name: str) -> Bools:
         If a value is neither.
     """
     words = column.astype(str).str.strip().str.lower()
-    yes = words.isin(_YES).to_numpy()
-    neither = ~(yes | words.isin(_NO).to_numpy())
+    numbers = pd.to_numeric(words, errors="coerce").to_numpy()
+    yes = words.isin(_YES).to_numpy() | (numbers == 1)
+    neither = ~(yes | words.isin(_NO).to_numpy() | (numbers == 0))
     if neither.any():
         raise DataError(
             f"{name} holds {str(column.to_numpy()[neither][0])!r}, which says neither yes nor no",
