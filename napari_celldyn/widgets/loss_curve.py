@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,10 +44,20 @@ class LossCurve(QWidget):
     one_at_a_time
         Whether the names are terms of one loss, whose scales differ: one is chosen and drawn.
         Otherwise they are networks, and the latest are drawn together.
+    together
+        Further metrics that are chosen like a term, and drawn as one: "rewards" of "reward" are
+        "reward" itself and all "reward/<name>". They come first.
     """
 
-    def __init__(self, parent: QWidget | None = None, *, one_at_a_time: bool = False) -> None:
+    def __init__(
+        self,
+        parent: QWidget | None = None,
+        *,
+        one_at_a_time: bool = False,
+        together: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(parent)
+        self._together = dict(together or {})
         self.plot: pyqtgraph.PlotWidget | None = None
         self.logarithmic = QCheckBox("logarithmic")
         self.term = QComboBox()
@@ -98,12 +109,17 @@ class LossCurve(QWidget):
             return
         metrics = self._handle.metrics
         names = [name.removeprefix(_TRAINING) for name in metrics if name.startswith(_TRAINING)]
-        if not names:
+        groups = [name for name, prefix in self._together.items() if _of(metrics, prefix)]
+        if not names and not groups:
             return
         plot = self._plot()
         plot.clear()
         if self._one_at_a_time:
-            self._offer(names)
+            self._offer([*groups, *names])
+            if self.term.currentText() in groups:
+                self._draw_together(plot, self._together[self.term.currentText()])
+                return
+            plot.setLabel("left", "loss")
             latest = [self.term.currentText()]
         else:
             latest = sorted(names, key=lambda name: metrics[_TRAINING + name][-1][0])[-N_CURVES:]
@@ -113,6 +129,16 @@ class LossCurve(QWidget):
                 self._curve(plot, held_out, colour, f"{name}, held out", dashed=True)
         if best := metrics.get(BEST_EPOCH):
             self._mark(plot, int(best[-1][1]), metrics[_TRAINING + latest[0]])
+        self.setVisible(True)
+
+    def _draw_together(self, plot: pyqtgraph.PlotWidget, prefix: str) -> None:
+        """Draw one metric and its parts."""
+        metrics = {} if self._handle is None else self._handle.metrics
+        names = _of(metrics, prefix)
+        plot.setLabel("left", prefix)
+        for name, colour in zip(names, default_colours(len(names)), strict=True):
+            words = "in all" if name == prefix else name.removeprefix(f"{prefix}/")
+            self._curve(plot, metrics[name], colour, words)
         self.setVisible(True)
 
     def _offer(self, names: list[str]) -> None:
@@ -178,3 +204,8 @@ class LossCurve(QWidget):
     def _on_scale(self) -> None:
         if self.plot is not None:
             self.plot.setLogMode(y=self.logarithmic.isChecked())
+
+
+def _of(metrics: Iterable[str], prefix: str) -> list[str]:
+    """Return a metric, where it is told, and its parts."""
+    return [name for name in metrics if name == prefix or name.startswith(f"{prefix}/")]
