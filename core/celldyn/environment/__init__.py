@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from celldyn.environment.alignment import rigid_alignment
     from celldyn.environment.config import EnvironmentConfig
+    from celldyn.environment.fitted import FittedEnvironment
+    from celldyn.environment.fitting import fit, fit_job
     from celldyn.environment.gathering import (
         TrainingData,
         gather,
@@ -19,33 +21,63 @@ if TYPE_CHECKING:
         read_adatas,
     )
     from celldyn.environment.modality_parts import as_modality
+    from celldyn.environment.networks import Pinning, Policy
     from celldyn.environment.preprocessing import Preprocessing
     from celldyn.environment.preprocessing_map import LinearMap
+    from celldyn.environment.returns import generalised_advantage
+    from celldyn.environment.rewarding import rewards
+    from celldyn.environment.scaling import RunningScale, rescale_input, rescale_output
+    from celldyn.environment.stepping import step
+    from celldyn.environment.train import train_job
 
 _HOME = {
     "EnvironmentConfig": "config",
+    "FittedEnvironment": "fitted",
     "LinearMap": "preprocessing_map",
+    "Pinning": "networks",
+    "Policy": "networks",
     "Preprocessing": "preprocessing",
+    "RunningScale": "scaling",
     "TrainingData": "gathering",
     "as_modality": "modality_parts",
+    "fit": "fitting",
+    "fit_job": "fitting",
     "gather": "gathering",
     "gather_job": "gathering",
+    "generalised_advantage": "returns",
     "modalities_of": "gathering",
     "read_adatas": "gathering",
+    "rescale_input": "scaling",
+    "rescale_output": "scaling",
+    "rewards": "rewarding",
     "rigid_alignment": "alignment",
+    "step": "stepping",
+    "train_job": "train",
 }
 
 __all__ = [
     "EnvironmentConfig",
+    "FittedEnvironment",
     "LinearMap",
+    "Pinning",
+    "Policy",
     "Preprocessing",
+    "RunningScale",
     "TrainingData",
     "as_modality",
+    "fit",
+    "fit_job",
     "gather",
     "gather_job",
+    "generalised_advantage",
     "modalities_of",
     "read_adatas",
+    "rescale_input",
+    "rescale_output",
+    "rewards",
     "rigid_alignment",
+    "step",
+    "train_job",
 ]
 
 

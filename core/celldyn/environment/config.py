@@ -90,14 +90,6 @@ class SpaceConfig(Config):
     input_noise: bool = param(False, "Whether what cells see is noisy.", advanced=True)
     target_noise: bool = param(False, "Whether what they are to tell is noisy.", advanced=True)
     noise_std: float = param(0.1, "Standard deviation of that noise.", ge=0, advanced=True)
-    retention: float = param(
-        1.0, "What a cell keeps, each second, of a change in what it sees.", ge=0, le=1,
-        advanced=True,
-    )  # fmt: skip
-    binding: float = param(
-        1.0, "How much less than all of such a change fades, each second.", ge=0, le=1,
-        advanced=True,
-    )  # fmt: skip
     min_time: float = param(64.0, "Shortest episode.", unit="s", gt=0, advanced=True)
     max_time: float = param(128.0, "Longest episode.", unit="s", gt=0, advanced=True)
     eval_time: float = param(
@@ -160,14 +152,14 @@ class PolicyConfig(Config):
     standardization_beta: float = param(
         3e-3, "How fast running scales follow what is seen.", gt=0, le=1, advanced=True
     )
-    vision: Literal["auto", "full", "neighbours"] = param(
-        "auto", "Whether a cell sees all others or its nearest; auto: all up to full_up_to cells."
+    vision: Literal["auto", "full", "landmarks"] = param(
+        "auto", "Whether a cell sees all others, or some that all see; auto: all up to full_up_to."
     )
     vision_size: int = param(
-        1000, "How many nearest cells it sees, where not all.", unit="cells", ge=1, le=1_000_000
+        1000, "How many such landmarks there are.", unit="cells", ge=1, le=1_000_000
     )
     full_up_to: int = param(
-        20_000, "Up to how many cells all are seen.", unit="cells", ge=1, advanced=True
+        10_000, "Up to how many cells all are seen.", unit="cells", ge=1, advanced=True
     )
     forward_batch_size: int = param(
         1000, "Cells computed at once, which bounds memory.", unit="cells", ge=1, advanced=True
@@ -175,6 +167,10 @@ class PolicyConfig(Config):
     initial_slope: float = param(
         0.25, "Slope of PReLU below 0 at the start; 1 makes the network linear.", ge=-1, le=1,
         advanced=True,
+    )  # fmt: skip
+    initial_std: float = param(
+        1.0, "Standard deviation of forces around what the policy means, at the start.", gt=0,
+        le=100, advanced=True,
     )  # fmt: skip
     actor_gain: float = param(
         0.1, "Scale of the actor's last layer at the start.", gt=0, le=10, advanced=True

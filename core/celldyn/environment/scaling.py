@@ -57,7 +57,6 @@ class RunningScale(nn.Module):
         """Return the present scale, a copy."""
         return Scale(self.mean.clone(), self.std)
 
-    @torch.no_grad()
     def update(self, x: Tensor, mask: Tensor | None = None) -> tuple[Scale, Scale]:
         """Follow values; return the scales before and after.
 
@@ -68,23 +67,12 @@ class RunningScale(nn.Module):
         mask
             (...) bool, which rows count; None is all. Where none does, nothing changes.
         """
-        old = self.now()
-        rows = x.reshape(-1, x.shape[-1])
-        if mask is None:
-            share = None
-            n_rows = float(len(rows))
-        else:
-            share = mask.reshape(-1, 1).to(rows.dtype)
-            n_rows = float(share.sum())
-        if n_rows:
-            seen = rows if share is None else rows * share
-            squares = (seen * rows).sum(0) / n_rows
-            self.mean.lerp_(seen.sum(0) / n_rows, self.beta)
-            self.square.lerp_(squares, self.beta)
-        return old, self.now()
+        found = moments(x, mask)
+        return (self.now(), self.now()) if found is None else self.follow(*found)
 
+    @torch.no_grad()
     def follow(self, mean: Tensor, square: Tensor) -> tuple[Scale, Scale]:
-        """Follow moments that were taken elsewhere; return the scales before and after."""
+        """Follow means and mean squares, (F,) each; return the scales before and after."""
         old = self.now()
         self.mean.lerp_(mean, self.beta)
         self.square.lerp_(square, self.beta)
@@ -100,14 +88,25 @@ class RunningScale(nn.Module):
 
 
 @torch.no_grad()
+def moments(x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor] | None:
+    """Return means and mean squares over rows, (F,) each; None where no row counts."""
+    rows = x.reshape(-1, x.shape[-1])
+    if mask is not None:
+        rows = rows[mask.reshape(-1)]
+    if not len(rows):
+        return None
+    return rows.mean(0), torch.linalg.vecdot(rows, rows, dim=0) / len(rows)
+
+
+@torch.no_grad()
 def rescale_input(linear: nn.Linear, old: Scale, new: Scale) -> None:
     """Change a layer of standardised inputs so that it says the same of a new standardisation.
 
     W ← W σ'/σ by columns; bias ← bias + W_old (μ' − μ)/σ.
     """
     if linear.bias is not None:
-        linear.bias += linear.weight @ ((new.mean - old.mean) / old.std)
-    linear.weight *= new.std / old.std
+        linear.bias.add_(linear.weight @ ((new.mean - old.mean) / old.std))
+    linear.weight.mul_(new.std / old.std)
 
 
 @torch.no_grad()
@@ -116,5 +115,5 @@ def rescale_output(linear: nn.Linear, old: Scale, new: Scale) -> None:
 
     W ← W σ/σ' by rows; bias ← (bias σ + μ − μ')/σ'.
     """
-    linear.weight *= (old.std / new.std)[:, None]
+    linear.weight.mul_((old.std / new.std)[:, None])
     linear.bias.copy_((linear.bias * old.std + old.mean - new.mean) / new.std)

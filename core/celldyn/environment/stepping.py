@@ -76,7 +76,7 @@ def _force(action: Tensor, config: SpaceConfig) -> Tensor:
 def _slowed(velocity: Tensor, config: SpaceConfig) -> Tensor:
     lost = config.delta * config.friction_force
     if config.spherical:
-        speed = velocity.norm(dim=-1, keepdim=True)
+        speed: Tensor = velocity.norm(dim=-1, keepdim=True)
         return velocity * ((speed - lost).clamp_min(0) / (speed + config.epsilon))
     return torch.nn.functional.softshrink(velocity, lost)
 
@@ -85,7 +85,7 @@ def _bounded(vector: Tensor, bound: float, config: SpaceConfig) -> Tensor:
     """Cut every dimension, or the length where space is spherical."""
     if not config.spherical:
         return vector.clamp(-bound, bound)
-    length = vector.norm(dim=-1, keepdim=True)
+    length: Tensor = vector.norm(dim=-1, keepdim=True)
     return vector * (bound / length.clamp_min(config.epsilon)).clamp_max(1.0)
 
 
@@ -109,18 +109,19 @@ def start(
     Position and velocity, of that shape; velocities are within `config.vel_bound`.
     """
 
+    def normal(*size: int) -> Tensor:
+        return torch.randn(size, generator=generator, device=device)
+
+    def uniform(*size: int) -> Tensor:
+        return torch.rand(size, generator=generator, device=device)
+
     def draw(scale: float) -> Tensor:
-        kind = {"generator": generator, "device": device}
-        if config.uniform_bounds and not config.spherical:
-            return (2 * torch.rand(shape, **kind) - 1) * scale  # type: ignore[call-overload, no-any-return]
-        drawn: Tensor = torch.randn(shape, **kind)  # type: ignore[call-overload]
         if not config.spherical:
-            return drawn * scale
-        direction = drawn / drawn.norm(dim=-1, keepdim=True).clamp_min(config.epsilon)
-        length: Tensor = torch.randn((*shape[:-1], 1), **kind)  # type: ignore[call-overload]
-        if config.uniform_bounds:
-            length = torch.rand((*shape[:-1], 1), **kind)  # type: ignore[call-overload]
-        return direction * length * scale
+            return scale * (2 * uniform(*shape) - 1 if config.uniform_bounds else normal(*shape))
+        direction = normal(*shape)
+        direction /= direction.norm(dim=-1, keepdim=True).clamp_min(config.epsilon)
+        length = uniform if config.uniform_bounds else normal
+        return scale * direction * length(*shape[:-1], 1)
 
     position, velocity = draw(config.pos_rand_bound), draw(config.vel_rand_bound)
     return position, _bounded(velocity, config.vel_bound, config)
