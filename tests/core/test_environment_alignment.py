@@ -53,7 +53,7 @@ def test_closed_form_in_the_plane_is_that_of_the_svd(seed, reflection):
     np.testing.assert_allclose(R, left @ np.diag([1, sign]) @ right, atol=1e-9)
     best = np.square(source @ R + t - target).sum()
     for _ in range(20):  # no other rotation and shift does better
-        other, shift = turned(source, rng.integers(1 << 30))
+        other, _shift = turned(source, rng.integers(1 << 30))
         other = other - other.mean(0) + target.mean(0)
         assert best <= np.square(other - target).sum() + 1e-9
 
@@ -64,7 +64,9 @@ def test_batches_and_masks_are_each_episode_alone():
     n = torch.randint(3, 13, (4, 3), generator=torch.Generator().manual_seed(0))
     mask = torch.arange(12) < n[..., None]
     R, t = rigid_alignment(source, target, mask=mask)
-    assert R.shape == (4, 3, 2, 2) and t.shape == (4, 3, 1, 2) and R.dtype == torch.float32
+    assert R.shape == (4, 3, 2, 2)
+    assert t.shape == (4, 3, 1, 2)
+    assert R.dtype == torch.float32
     for b in np.ndindex(4, 3):
         few = slice(0, int(n[b]))
         alone, shift = rigid_alignment(source[b][few], target[b][few])

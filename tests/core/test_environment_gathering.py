@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 import mudata
 import numpy as np
 import pytest
@@ -14,7 +12,7 @@ from celldyn.environment import as_modality, gather, gather_job, modalities_of, 
 from celldyn.environment.config import DataConfig
 from celldyn.environment.gathering import roles
 from celldyn.errors import ConfigError, DataError, FileFormatError, MissingKeyError
-from celldyn.jobs import Progress
+from celldyn.jobs import Progress, run
 
 IMPUTE = {"target_modalities": [1], "spatial": [1], "pca_dim": [6, 0], "log_modalities": [0]}
 
@@ -28,8 +26,11 @@ def test_expression_and_coordinates_are_gathered():
     assert (data.inputs, data.targets, data.spatial) == ((0,), (1,), (1,))
     assert [tuple(each.shape) for each in data.modalities] == [(90, 6), (90, 2)]
     assert all(each.dtype == torch.float32 for each in data.modalities)
-    assert data.obs_names[3] == "cell3" and data.feature_names[1] == ("x", "y")
-    assert data.train.all() and not data.partition.any() and data.partition_names == ()
+    assert data.obs_names[3] == "cell3"
+    assert data.feature_names[1] == ("x", "y")
+    assert data.train.all()
+    assert not data.partition.any()
+    assert data.partition_names == ()
     torch.testing.assert_close(data.seen, data.modalities[0])
 
 
@@ -63,7 +64,8 @@ def test_roles_that_cannot_be_are_refused(given, says):
 def test_a_share_of_the_cells_is_trained_on_and_alone_fitted_on():
     config = DataConfig(**IMPUTE, train_split=0.8)
     data = gather(pair(), config, seed=3)
-    assert data.train.sum() == 72 and "72 cells of 90 are trained on" in data.notes
+    assert data.train.sum() == 72
+    assert "72 cells of 90 are trained on" in data.notes
     np.testing.assert_array_equal(data.train, gather(pair(), config, seed=3).train)
     assert (data.train != gather(pair(), config, seed=4).train).any()
     features = data.modalities[0].numpy()
@@ -81,7 +83,8 @@ def test_partitions_are_combinations_of_columns_and_are_held_out_whole():
     tables = pair(batch=batch, drug=drug)
     data = gather(tables, DataConfig(**IMPUTE, partition_cols=["batch", "drug"]))
     assert data.partition_names == ("a, no", "a, yes", "b, no", "b, yes", "c, no", "c, yes")
-    assert data.partition[:2].tolist() == [2, 3] and data.partition.dtype == np.int64
+    assert data.partition[:2].tolist() == [2, 3]
+    assert data.partition.dtype == np.int64
     split = {"train_split": 0.7, "train_partitions": True}
     held = gather(tables, DataConfig(**IMPUTE, partition_cols=["batch"], **split))
     per = [held.train[held.partition == k] for k in range(3)]
@@ -149,7 +152,7 @@ def test_cells_are_matched_by_name():
     with pytest.raises(DataError, match="modality 1 has no cell 'cell0'"):
         modalities_of([a, other])
     other.obs_names = ["cell1", *other.obs_names[1:]]
-    with pytest.raises(DataError, match="modality 0 .*|cell 'cell1' of modality 0 is there more"):
+    with pytest.raises(DataError, match="cell 'cell1' of modality 0 is there more than once"):
         modalities_of([other, a])
 
 
@@ -191,8 +194,10 @@ def test_parts_of_an_anndata_are_modalities():
     a = table(counts(), form=csr, batch=["x"] * 90)
     a.obsm["spatial"], a.layers["raw"] = np.asarray(coordinates().X), a.X.copy()
     xy, raw = as_modality(a, "obsm/spatial"), as_modality(a, "layers/raw")
-    assert list(xy.var_names) == ["x", "y"] and list(xy.obs_names) == list(a.obs_names)
-    assert (raw.X != a.X).nnz == 0 and as_modality(a) is a
+    assert list(xy.var_names) == ["x", "y"]
+    assert list(xy.obs_names) == list(a.obs_names)
+    assert (raw.X != a.X).nnz == 0
+    assert as_modality(a) is a
     data = gather([a, xy], DataConfig(**IMPUTE, partition_cols=["batch"]))
     assert data.partition_names == ("x",)
     with pytest.raises(MissingKeyError, match="obsm/spatial"):
@@ -203,11 +208,8 @@ def test_a_fitted_preprocessing_is_used_as_it_is():
     first = gather(pair(), DataConfig(**IMPUTE))
     tables = [each[:30] for each in pair()]
     job = gather_job(tables, DataConfig(**IMPUTE), preprocessing=first.preprocessing)
-    assert inspect.isgenerator(job) and isinstance(next(job), Progress)
-    with pytest.raises(StopIteration) as end:
-        while True:
-            next(job)
-    again = end.value.value
+    assert isinstance(next(job), Progress)
+    again = run(job, bar=False)
     assert again.preprocessing is first.preprocessing
     torch.testing.assert_close(again.modalities[0], first.modalities[0][:30])
 
@@ -221,9 +223,11 @@ def test_the_real_tissue_with_one_section_held_out(starmap_path):
     data = gather([adata, as_modality(adata, "obsm/spatial")], config)
     assert data.partition_names == ("BZ0", "BZ1", "BZ2")
     held = np.unique(data.partition[~data.train])
-    assert len(held) == 1 and not np.isin(data.partition[data.train], held).any()
+    assert len(held) == 1
+    assert not np.isin(data.partition[data.train], held).any()
     features = data.modalities[0].numpy()
-    assert features.shape == (3704, 32) and np.isfinite(features).all()
+    assert features.shape == (3704, 32)
+    assert np.isfinite(features).all()
     variance = features[data.train].var(0)
     assert (np.diff(variance) <= 1e-3).all()  # components in order
     np.testing.assert_allclose(features[data.train].mean(0), 0, atol=1e-3)

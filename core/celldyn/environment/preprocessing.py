@@ -124,11 +124,6 @@ class Preprocessing:
         return self._maps
 
     @property
-    def is_fitted(self) -> bool:
-        """Whether there are maps."""
-        return bool(self._maps)
-
-    @property
     def n_features(self) -> tuple[int, ...]:
         """F_k of each modality."""
         return tuple(each.n_features for each in self.maps)
