@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from celldyn.environment.alignment import rigid_alignment
+    from celldyn.environment.biological_clock import BiologicalClock, biological_time, mean_speed
     from celldyn.environment.config import EnvironmentConfig
     from celldyn.environment.fitted import FittedEnvironment
     from celldyn.environment.fitting import fit, fit_job
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from celldyn.environment.networks import Pinning, Policy
     from celldyn.environment.preprocessing import Preprocessing
     from celldyn.environment.preprocessing_map import LinearMap
+    from celldyn.environment.pseudocells import generate_pseudocells, generate_pseudocells_job
     from celldyn.environment.returns import generalised_advantage
     from celldyn.environment.rewarding import rewards
     from celldyn.environment.scaling import RunningScale, rescale_input, rescale_output
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from celldyn.environment.train import train_job
 
 _HOME = {
+    "BiologicalClock": "biological_clock",
     "EnvironmentConfig": "config",
     "FittedEnvironment": "fitted",
     "LinearMap": "preprocessing_map",
@@ -40,11 +43,15 @@ _HOME = {
     "RunningScale": "scaling",
     "TrainingData": "gathering",
     "as_modality": "modality_parts",
+    "biological_time": "biological_clock",
     "fit": "fitting",
     "fit_job": "fitting",
     "gather": "gathering",
     "gather_job": "gathering",
     "generalised_advantage": "returns",
+    "generate_pseudocells": "pseudocells",
+    "generate_pseudocells_job": "pseudocells",
+    "mean_speed": "biological_clock",
     "modalities_of": "gathering",
     "read_adatas": "gathering",
     "rescale_input": "scaling",
@@ -56,6 +63,7 @@ _HOME = {
 }
 
 __all__ = [
+    "BiologicalClock",
     "EnvironmentConfig",
     "FittedEnvironment",
     "LinearMap",
@@ -65,11 +73,15 @@ __all__ = [
     "RunningScale",
     "TrainingData",
     "as_modality",
+    "biological_time",
     "fit",
     "fit_job",
     "gather",
     "gather_job",
     "generalised_advantage",
+    "generate_pseudocells",
+    "generate_pseudocells_job",
+    "mean_speed",
     "modalities_of",
     "read_adatas",
     "rescale_input",
