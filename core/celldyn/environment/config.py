@@ -87,7 +87,6 @@ class SpaceConfig(Config):
         False, "Whether a cell pushes back, not, or forth along a dimension.", advanced=True
     )
     discrete_force: float = param(1.0, "How strong such a push is.", gt=0, advanced=True)
-    input_noise: bool = param(False, "Whether what cells see is noisy.", advanced=True)
     target_noise: bool = param(False, "Whether what they are to tell is noisy.", advanced=True)
     noise_std: float = param(0.1, "Standard deviation of that noise.", ge=0, advanced=True)
     min_time: float = param(64.0, "Shortest episode.", unit="s", gt=0, advanced=True)

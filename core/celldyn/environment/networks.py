@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, prelu
+from torch.nn.functional import linear
 
 from celldyn.environment.attention import Attention, landmarks
 from celldyn.environment.config import PolicyConfig
@@ -121,7 +121,9 @@ class Policy(nn.Module):
         for name, module in self.named_modules():
             if isinstance(module, nn.Linear):
                 gain = self.config.actor_gain if name == "actor_out" else 1.0
-                for part in _square_parts(module.weight, self.width):
+                # Layers that stand in one weight start each by itself.
+                shared = name.startswith("of_") or name.endswith("key_value")
+                for part in module.weight.data.chunk(2 if shared else 1):
                     nn.init.orthogonal_(part, gain)
                 nn.init.zeros_(module.bias)
 
@@ -205,12 +207,11 @@ class Policy(nn.Module):
         return s
 
     def _actor(self, s: Tensor) -> Tensor:
-        hidden = prelu(self.actor_in(self.trunk_act(s)), self.actor_act.weight)
+        hidden = self.actor_act(self.actor_in(self.trunk_act(s)))
         found: Tensor = self.actor_out(hidden)
         if self.discrete:
             return found.view(*found.shape[:-1], self.dim, 3)
-        mean: Tensor = found.tanh()
-        return mean
+        return torch.tanh(found)
 
     def _seen(self, n: int, device: torch.device) -> Tensor | None:
         config = self.config
@@ -279,11 +280,3 @@ class Pinning(nn.Module):
         (m, m_f), (s, s_f) = torch.split(mean, at), torch.split(square, at)
         rescale_input(self.first, *self.input_scale.follow(m, s))
         rescale_output(self.last, *self.output_scale.follow(m_f, s_f))
-
-
-def _square_parts(weight: Tensor, width: int) -> list[Tensor]:
-    """Return the parts of a weight that several layers share: each starts by itself."""
-    rows = weight.shape[0]
-    if rows == 2 * width and weight.shape[1] != 2 * width:
-        return list(torch.split(weight.data, width))
-    return [weight.data]
