@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from celldyn.environment.alignment import rigid_alignment
     from celldyn.environment.biological_clock import BiologicalClock, biological_time, mean_speed
+    from celldyn.environment.clamps import Clamp
     from celldyn.environment.config import EnvironmentConfig
+    from celldyn.environment.costs import Cost
+    from celldyn.environment.effects import Effect, effect_size, trajectory_length
     from celldyn.environment.fitted import FittedEnvironment
     from celldyn.environment.fitting import fit, fit_job
     from celldyn.environment.gathering import (
@@ -21,29 +24,45 @@ if TYPE_CHECKING:
         modalities_of,
         read_adatas,
     )
+    from celldyn.environment.manager import BasicManager
     from celldyn.environment.modality_parts import as_modality
     from celldyn.environment.networks import Pinning, Policy
+    from celldyn.environment.perturbed_cells import PerturbedCells
     from celldyn.environment.preprocessing import Preprocessing
     from celldyn.environment.preprocessing_map import LinearMap
     from celldyn.environment.pseudocells import generate_pseudocells, generate_pseudocells_job
     from celldyn.environment.returns import generalised_advantage
     from celldyn.environment.rewarding import rewards
     from celldyn.environment.scaling import RunningScale, rescale_input, rescale_output
+    from celldyn.environment.simulating import Simulator
+    from celldyn.environment.steady import SteadyReport
     from celldyn.environment.stepping import step
     from celldyn.environment.train import train_job
+    from celldyn.environment.trajectories import EnvironmentState, Frame, Trajectory
 
 _HOME = {
+    "BasicManager": "manager",
     "BiologicalClock": "biological_clock",
+    "Clamp": "clamps",
+    "Cost": "costs",
+    "Effect": "effects",
     "EnvironmentConfig": "config",
+    "EnvironmentState": "trajectories",
     "FittedEnvironment": "fitted",
+    "Frame": "trajectories",
     "LinearMap": "preprocessing_map",
+    "PerturbedCells": "perturbed_cells",
     "Pinning": "networks",
     "Policy": "networks",
     "Preprocessing": "preprocessing",
     "RunningScale": "scaling",
+    "Simulator": "simulating",
+    "SteadyReport": "steady",
     "TrainingData": "gathering",
+    "Trajectory": "trajectories",
     "as_modality": "modality_parts",
     "biological_time": "biological_clock",
+    "effect_size": "effects",
     "fit": "fitting",
     "fit_job": "fitting",
     "gather": "gathering",
@@ -60,20 +79,32 @@ _HOME = {
     "rigid_alignment": "alignment",
     "step": "stepping",
     "train_job": "train",
+    "trajectory_length": "effects",
 }
 
 __all__ = [
+    "BasicManager",
     "BiologicalClock",
+    "Clamp",
+    "Cost",
+    "Effect",
     "EnvironmentConfig",
+    "EnvironmentState",
     "FittedEnvironment",
+    "Frame",
     "LinearMap",
+    "PerturbedCells",
     "Pinning",
     "Policy",
     "Preprocessing",
     "RunningScale",
+    "Simulator",
+    "SteadyReport",
     "TrainingData",
+    "Trajectory",
     "as_modality",
     "biological_time",
+    "effect_size",
     "fit",
     "fit_job",
     "gather",
@@ -90,6 +121,7 @@ __all__ = [
     "rigid_alignment",
     "step",
     "train_job",
+    "trajectory_length",
 ]
 
 

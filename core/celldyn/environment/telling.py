@@ -1,0 +1,150 @@
+"""What positions tell: modalities, by the pinning networks, in preprocessed or in raw units.
+
+Shapes: n cells, d dimensions, F_k preprocessed features of modality k, G_k raw ones; leading axes,
+such as times, are free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from celldyn.environment.alignment import rigid_alignment
+from celldyn.environment.networks import Pinning
+from celldyn.errors import DataError
+from celldyn.jobs import Job, Pace, Progress
+
+if TYPE_CHECKING:
+    from celldyn.environment.fitted import FittedEnvironment
+
+Floats = NDArray[np.float32]
+
+
+def pinning_of(fitted: FittedEnvironment, modality: int) -> Pinning:
+    """Return the network that tells a modality.
+
+    Raises
+    ------
+    DataError
+        If positions do not tell it.
+    """
+    if modality not in fitted.targets:
+        known = ", ".join(map(str, fitted.targets))
+        raise DataError(
+            f"positions do not tell modality {modality}", f"choose one that they tell: {known}"
+        )
+    network: Pinning = fitted.pinning[fitted.targets.index(modality)]
+    return network
+
+
+def tell_job(
+    fitted: FittedEnvironment,
+    positions: ArrayLike,
+    modality: int,
+    *,
+    inverse: bool = True,
+    counts: bool = False,
+    chunk_size: int = 2000,
+    device: torch.device | str = "cpu",
+) -> Job[Floats]:
+    """Return what positions tell of one modality.
+
+    Parameters
+    ----------
+    positions
+        (..., d); what follows the first d columns, such as velocities, is left out.
+    modality
+        Which.
+    inverse
+        Whether raw features (..., G_k) are told, not preprocessed ones (..., F_k).
+    counts
+        Whether the scaling of counts is undone, too.
+    chunk_size
+        Cells that are told at once.
+
+    Raises
+    ------
+    DataError
+        If positions do not tell the modality, or have too few dimensions.
+    """
+    network, each = pinning_of(fitted, modality), fitted.preprocessing.maps[modality]
+    x = np.asarray(positions, np.float32)
+    if x.ndim < 2 or x.shape[-1] < network.dim:
+        raise DataError(
+            f"positions are of shape {x.shape} and the space has {network.dim} dimensions",
+            "give positions of the environment",
+        )
+    if chunk_size < 1:
+        raise DataError(f"chunk_size is {chunk_size}", "give at least 1")
+    flat = x.reshape(-1, x.shape[-1])[:, : network.dim]
+
+    def told(block: Floats) -> Floats:
+        with torch.no_grad():
+            features = network(torch.from_numpy(np.ascontiguousarray(block)).to(device))
+        values: Floats = features.cpu().numpy()
+        return each.inverse(values, each.size if counts else None) if inverse else values
+
+    found = yield from _in_blocks_job(
+        flat, told, each.n_raw if inverse else each.n_features, chunk_size
+    )
+    return found.reshape(*x.shape[:-1], -1)
+
+
+def _in_blocks_job(
+    flat: Floats, told: Callable[[Floats], Floats], n_features: int, chunk_size: int
+) -> Job[Floats]:
+    found = np.empty((len(flat), n_features), np.float32)
+    pace = Pace()
+    for first in range(0, len(flat), chunk_size):
+        block = slice(first, first + chunk_size)
+        found[block] = told(flat[block])
+        if pace.due():
+            yield Progress("telling modalities", min(first + chunk_size, len(flat)), len(flat))
+    return found
+
+
+def aligned(
+    told: Floats, truth: ArrayLike, train: NDArray[np.bool_] | None, *, reflection: bool = False
+) -> Floats:
+    """Return coordinates turned and shifted onto known ones, without a look at held-out cells.
+
+    Parameters
+    ----------
+    told
+        (..., n, G) coordinates that positions tell.
+    truth
+        (n, G) known ones; cells without have NaN.
+    train
+        (n,) which cells were trained on; None: all that are known count.
+    reflection
+        Whether it may be mirrored.
+
+    Raises
+    ------
+    DataError
+        If shapes differ, or too few cells are known.
+    """
+    known = np.asarray(truth, np.float64)
+    if known.shape != told.shape[-2:]:
+        raise DataError(
+            f"the known coordinates are of shape {known.shape} and {told.shape[-2:]} are told",
+            "give one row per cell; NaN where it is not known",
+        )
+    counts = np.isfinite(known).all(axis=1)
+    if train is not None:
+        counts &= train
+    if counts.sum() < 2:
+        raise DataError(
+            f"{int(counts.sum())} training cells have known coordinates",
+            "give those of at least two cells that were trained on",
+        )
+    shape = (*told.shape[:-2], int(counts.sum()), told.shape[-1])
+    R, t = rigid_alignment(
+        np.asarray(told[..., counts, :], np.float64), np.broadcast_to(known[counts], shape).copy(),
+        reflection=reflection,
+    )  # fmt: skip
+    return np.asarray(told @ R + t, np.float32)
