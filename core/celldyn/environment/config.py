@@ -303,7 +303,12 @@ class EnvironmentConfig(DataConfig, SpaceConfig, RewardConfig, PolicyConfig, Tra
 
 
 PRESETS: dict[Preset, dict[str, Any]] = {
-    "recommended": {},
+    "recommended": {
+        "friction_force": 0.5, "lr": 2e-3, "lr_final": 0.1, "pinning_lr": 3e-3,
+        "num_cells_min": 128, "num_cells_max": 256, "update_timesteps": 131_072,
+        "update_iterations": 1, "epoch_size": 65_536, "batch_size": 512, "eval_time": 20.0,
+        "max_timesteps": 12_000_000,
+    },
     "seed": {
         "dim": 32, "initial_slope": 1.0, "actor_gain": 1.0, "snapshots": "eval_time",
     },

@@ -204,7 +204,8 @@ class Policy(nn.Module):
         seen = self._seen(position.shape[-2], position.device)
         for block in self.blocks:
             s = block(s, o, seen, mask)
-        return s
+        found: Tensor = s
+        return found
 
     def _actor(self, s: Tensor) -> Tensor:
         hidden = self.actor_act(self.actor_in(self.trunk_act(s)))
