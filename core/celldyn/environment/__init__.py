@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from celldyn.environment.alignment import rigid_alignment
+    from celldyn.environment.baselines import baselines, baselines_job, linear_perturbation
     from celldyn.environment.biological_clock import BiologicalClock, biological_time, mean_speed
     from celldyn.environment.clamps import Clamp
     from celldyn.environment.config import EnvironmentConfig
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         modalities_of,
         read_adatas,
     )
+    from celldyn.environment.interpolation import displacement, displacement_job, lerp
     from celldyn.environment.manager import BasicManager
     from celldyn.environment.modality_parts import as_modality
     from celldyn.environment.networks import Pinning, Policy
@@ -34,11 +36,22 @@ if TYPE_CHECKING:
     from celldyn.environment.returns import generalised_advantage
     from celldyn.environment.rewarding import rewards
     from celldyn.environment.scaling import RunningScale, rescale_input, rescale_output
+    from celldyn.environment.score_tables import (
+        imputation_report,
+        imputation_report_job,
+        perturbation_table,
+        stage_report_job,
+    )
+    from celldyn.environment.scores import imputation_scores, imputation_table
+    from celldyn.environment.screened import Screen
+    from celldyn.environment.screening import screen_job
     from celldyn.environment.simulating import Simulator
-    from celldyn.environment.steady import SteadyReport
+    from celldyn.environment.spreading import Spread
+    from celldyn.environment.steady import SteadyReport, SteadyTest
     from celldyn.environment.stepping import step
     from celldyn.environment.train import train_job
     from celldyn.environment.trajectories import EnvironmentState, Frame, Trajectory
+    from celldyn.environment.viewing import LatentView
 
 _HOME = {
     "BasicManager": "manager",
@@ -50,18 +63,26 @@ _HOME = {
     "EnvironmentState": "trajectories",
     "FittedEnvironment": "fitted",
     "Frame": "trajectories",
+    "LatentView": "viewing",
     "LinearMap": "preprocessing_map",
     "PerturbedCells": "perturbed_cells",
     "Pinning": "networks",
     "Policy": "networks",
     "Preprocessing": "preprocessing",
     "RunningScale": "scaling",
+    "Screen": "screened",
     "Simulator": "simulating",
+    "Spread": "spreading",
     "SteadyReport": "steady",
+    "SteadyTest": "steady",
     "TrainingData": "gathering",
     "Trajectory": "trajectories",
     "as_modality": "modality_parts",
+    "baselines": "baselines",
+    "baselines_job": "baselines",
     "biological_time": "biological_clock",
+    "displacement": "interpolation",
+    "displacement_job": "interpolation",
     "effect_size": "effects",
     "fit": "fitting",
     "fit_job": "fitting",
@@ -70,13 +91,22 @@ _HOME = {
     "generalised_advantage": "returns",
     "generate_pseudocells": "pseudocells",
     "generate_pseudocells_job": "pseudocells",
+    "imputation_report": "score_tables",
+    "imputation_report_job": "score_tables",
+    "imputation_scores": "scores",
+    "imputation_table": "scores",
+    "lerp": "interpolation",
+    "linear_perturbation": "baselines",
     "mean_speed": "biological_clock",
     "modalities_of": "gathering",
+    "perturbation_table": "score_tables",
     "read_adatas": "gathering",
     "rescale_input": "scaling",
     "rescale_output": "scaling",
     "rewards": "rewarding",
     "rigid_alignment": "alignment",
+    "screen_job": "screening",
+    "stage_report_job": "score_tables",
     "step": "stepping",
     "train_job": "train",
     "trajectory_length": "effects",
@@ -92,18 +122,26 @@ __all__ = [
     "EnvironmentState",
     "FittedEnvironment",
     "Frame",
+    "LatentView",
     "LinearMap",
     "PerturbedCells",
     "Pinning",
     "Policy",
     "Preprocessing",
     "RunningScale",
+    "Screen",
     "Simulator",
+    "Spread",
     "SteadyReport",
+    "SteadyTest",
     "TrainingData",
     "Trajectory",
     "as_modality",
+    "baselines",
+    "baselines_job",
     "biological_time",
+    "displacement",
+    "displacement_job",
     "effect_size",
     "fit",
     "fit_job",
@@ -112,13 +150,22 @@ __all__ = [
     "generalised_advantage",
     "generate_pseudocells",
     "generate_pseudocells_job",
+    "imputation_report",
+    "imputation_report_job",
+    "imputation_scores",
+    "imputation_table",
+    "lerp",
+    "linear_perturbation",
     "mean_speed",
     "modalities_of",
+    "perturbation_table",
     "read_adatas",
     "rescale_input",
     "rescale_output",
     "rewards",
     "rigid_alignment",
+    "screen_job",
+    "stage_report_job",
     "step",
     "train_job",
     "trajectory_length",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from celldyn.environment.manager_perturb import PerturbMixin
+from celldyn.environment.manager_screen import ScreenMixin
 
 
-class BasicManager(PerturbMixin):
+class BasicManager(ScreenMixin):
     """Cells in a trained virtual environment: simulated, perturbed, brought to other stages.
 
     Every method of the authors' manager is here under its name (seed 004; specs/environment.md C);

@@ -185,7 +185,7 @@ class Simulator:
                     yield run.progress(stage, k, preview=kept)
                 run.step()
             trajectory = Trajectory(
-                np.array(times), positions.frames(),
+                np.array(times if store is not None else times[-1:]), positions.frames(),
                 None if velocities is None else velocities.frames(), *run.course(), run.report(),
                 run.state(), clock.perf_counter() - began,
             )  # fmt: skip
