@@ -4,7 +4,8 @@
 `LSDConfig.preset("recommended")` for the CPU seconds of `SETS` on three seeds of each set of
 `tree_data.py`, and sclsd 0.3.0 for as long or longer with its own defaults on walks of the length
 that its authors use. Its environment is named by CELLDYN_SCLSD_PYTHON (see `peer_sclsd.py`);
-without it this project's figures stand alone. `--kept FOLDER` keeps what sclsd found, and reads it
+without it this project's figures stand alone. `--pool 3` pools three models (`LSDEnsemble`) in
+place of each. `--kept FOLDER` keeps what sclsd found, and reads it
 from there the next time. All seconds are CPU seconds of one thread in training; what compiles
 kernels, and measuring, are not counted.
 """
@@ -31,7 +32,13 @@ from tree_truth import Truth
 
 from celldyn.devices import compile_job
 from celldyn.jobs import run
-from celldyn.landscape import LSD, LSDConfig, PerturbConfig
+from celldyn.landscape import (
+    LSD,
+    LSDConfig,
+    LSDEnsemble,
+    PerturbConfig,
+    consensus_pseudotime,
+)
 from celldyn.landscape.count_likelihood import compile_kernels
 from celldyn.landscape.walk_sweep import compile_sweep
 from celldyn.perturbation import Perturbation
@@ -85,7 +92,7 @@ class Found:
         return {**self.curve[-1], **self.rows}
 
 
-def fit(adata: AnnData, setting: Setting, seed: int) -> Found:
+def fit(adata: AnnData, setting: Setting, seed: int, *, asks: bool = True) -> Found:
     """Train this project's model, measuring it on the way, and perturb it."""
     cfg = LSDConfig.preset("recommended")
     cfg.walks.random_state, cfg.walks.path_len = seed, setting.path_len
@@ -104,7 +111,32 @@ def fit(adata: AnnData, setting: Setting, seed: int) -> Found:
         print(f"    seed {seed}: {spent:.0f} s, time {curve[-1]['pseudotime']:.3f}", flush=True)
     lsd.get_cell_fates(time_range=HORIZON, cluster_key="clusters")
     assert lsd.fates is not None
-    return Found(curve, np.asarray(lsd.fates.fate), lsd.fates.certain, perturbed(lsd, adata))
+    rows = perturbed(lsd, adata) if asks else {}
+    return Found(curve, np.asarray(lsd.fates.fate), lsd.fates.certain, rows)
+
+
+def fit_pooled(adata: AnnData, setting: Setting, seed: int, n_models: int) -> Found:
+    """Train several models, and measure what they say together."""
+    cfg = LSDConfig.preset("recommended")
+    cfg.walks.random_state, cfg.walks.path_len = seed * n_models, setting.path_len
+    run(compile_job([compile_kernels, compile_sweep]), bar=False)
+    started = time.process_time()
+    models = LSDEnsemble(adata, cfg, device="cpu", seeds=n_models)
+    models.set_prior_transition(prior_time_key="dpt_pseudotime")
+    models.prepare_walks()
+    models.train()
+    spent = time.process_time() - started
+    states = [run(model.states_job(), bar=False) for model in models.models]
+    when = consensus_pseudotime([one.pseudotime for one in states]).value
+    height = consensus_pseudotime([one.V for one in states]).value
+    found = models.get_cell_fates(
+        time_range=HORIZON, cluster_key="clusters", method="vote", n_runs=0, k=15
+    )
+    row = {**measure(adata, when, found.obs["fate"], height), "cpu_s": spent}
+    print(f"    pool {seed}: {spent:.0f} s, time {row['pseudotime']:.3f}", flush=True)
+    models.get_cell_fates(time_range=HORIZON, cluster_key="clusters")
+    fates = models.fates.fates
+    return Found([row], np.asarray(fates.fate), fates.certain, perturbed(models, adata))
 
 
 def measured(lsd: LSD, adata: AnnData) -> Rows:
@@ -116,7 +148,7 @@ def measured(lsd: LSD, adata: AnnData) -> Rows:
     return measure(adata, states.pseudotime, found.obs["fate"], states.V)
 
 
-def perturbed(lsd: LSD, adata: AnnData) -> Rows:
+def perturbed(lsd: LSD | LSDEnsemble, adata: AnnData) -> Rows:
     """Return how many interventions have the right sign, and what housekeeping genes do."""
     truth, clusters = Truth.read(adata), adata.obs["clusters"].astype(str).to_numpy()
     config = PerturbConfig(time=HORIZON)
@@ -137,11 +169,15 @@ def perturbed(lsd: LSD, adata: AnnData) -> Rows:
         effect(gene, 0.0, (truth.stem, truth.inner))
         for gene in housekeeping(adata, N_HOUSEKEEPING)
     ]
+    if isinstance(lsd, LSDEnsemble):
+        within = [found.p.min() * len(found.p) >= SIGNIFICANT for found in calm]
+        moved = [np.mean([one.moved for one in found.by_seed]) for found in calm]
+    else:
+        within = [found.p_any >= SIGNIFICANT for found in calm]
+        moved = [found.moved for found in calm]
     return {
-        **signs(signed),
-        "within null": float(np.mean([found.p_any >= SIGNIFICANT for found in calm])),
-        "moved": float(np.mean([found.moved for found in calm])),
-    }
+        **signs(signed), "within null": float(np.mean(within)), "moved": float(np.mean(moved)),
+    }  # fmt: skip
 
 
 def signs(signed: list[float]) -> Rows:
@@ -150,7 +186,9 @@ def signs(signed: list[float]) -> Rows:
     return {"signs": float((all_of > 0).mean()), "ties": float((all_of == 0).mean())}
 
 
-def fit_peer(python: str, file: Path, setting: Setting, seed: int, kept: Path) -> Found:
+def fit_peer(
+    python: str, file: Path, setting: Setting, seed: int, kept: Path, *, asks: bool
+) -> Found:
     """Train sclsd in its environment, or read what it found before."""
     made = kept / f"{file.stem}_{seed}.json"
     if not made.exists():
@@ -158,7 +196,7 @@ def fit_peer(python: str, file: Path, setting: Setting, seed: int, kept: Path) -
         job = {
             "adata": str(file), "seed": seed, "marks": setting.peer, "lr": 1e-3,
             "path_len": path_len, "batch_size": batch_size, "num_walks": num_walks,
-            "time_range": HORIZON, "n_housekeeping": N_HOUSEKEEPING,
+            "time_range": HORIZON, "n_housekeeping": N_HOUSEKEEPING, "asks": asks,
         }  # fmt: skip
         asked = made.with_suffix(".job")
         asked.write_text(json.dumps(job), encoding="utf-8")
@@ -171,6 +209,8 @@ def fit_peer(python: str, file: Path, setting: Setting, seed: int, kept: Path) -
     told = json.loads(made.read_text(encoding="utf-8"))
     with np.load(made.with_suffix(".npz")) as arrays:
         fate = arrays["fate"]
+    if not told["interventions"]:
+        return Found(told["curve"], fate, None, {})
     moved = {"moved": float(np.mean(list(told["housekeeping"].values())))}
     return Found(
         told["curve"], fate, None, {**signs(list(told["interventions"].values())), **moved}
@@ -215,6 +255,9 @@ def main() -> None:
         "--sets", nargs="+", choices=list(SETS), default=["S", "krumsiek11", "sde"]
     )
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--pool", type=int, default=0, metavar="MODELS",
+                        help="pool so many models of as many seeds each time")  # fmt: skip
+    parser.add_argument("--curves", action="store_true", help="leave perturbations out")
     parser.add_argument("--kept", type=Path, default=None)
     parser.add_argument("--data", type=Path, default=None, help="a folder with sets made before")
     given = parser.parse_args()
@@ -229,16 +272,27 @@ def main() -> None:
             file = folder / f"{name}.h5ad"
             if not file.exists():
                 MAKERS[name](0).write_h5ad(file)
-            compare(name, file, given.seeds, python, kept)
+            compare(name, file, given, python, kept)
 
 
-def compare(name: str, file: Path, n_seeds: int, python: str | None, kept: Path) -> None:
+def compare(
+    name: str, file: Path, given: argparse.Namespace, python: str | None, kept: Path
+) -> None:
     """Fit all seeds of both to one set, and report them."""
     adata: AnnData = read_h5ad(file)
     print(f"\n{name}: {adata.n_obs} cells, {adata.n_vars} genes", flush=True)
-    models = {"this project": [fit(adata, SETS[name], seed) for seed in range(n_seeds)]}
+    n_seeds, n_models = given.seeds, given.pool
+    if n_models:
+        fitted = [fit_pooled(adata, SETS[name], seed, n_models) for seed in range(n_seeds)]
+        models = {f"this project, {n_models} models": fitted}
+    else:
+        fitted = [fit(adata, SETS[name], seed, asks=not given.curves) for seed in range(n_seeds)]
+        models = {"this project": fitted}
     if python is not None:
-        peers = [fit_peer(python, file, SETS[name], seed, kept) for seed in range(n_seeds)]
+        peers = [
+            fit_peer(python, file, SETS[name], seed, kept, asks=not given.curves)
+            for seed in range(n_seeds)
+        ]
         models["sclsd"] = peers
     report(adata, models)
 
