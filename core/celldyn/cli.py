@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from celldyn import __version__
 from celldyn.cli_arguments import add_config_arguments, given_parameters
+from celldyn.cli_environment import add_environment
 from celldyn.cli_landscape import add_landscape
 from celldyn.cli_panel import add_panel
 from celldyn.cli_parts import add_output, say
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     add_simulate(commands)
     add_vae(commands)
     add_landscape(commands)
+    add_environment(commands)
     demo = commands.add_parser("demo", help="fit a sample tissue whose truth is known")
     demo.set_defaults(command=_demo)
     add_output(demo)

@@ -42,7 +42,7 @@ def config(**changes):
         "update_iterations": 2, "min_time": 0.8, "max_time": 1.2, "eval_time": 0.4,
         "pinning_epochs": 1, "pinning_batches": 2, "seed": 3,
     }  # fmt: skip
-    return EnvironmentConfig(**{**quick, **changes})
+    return EnvironmentConfig.preset("recommended", **{**quick, **changes})
 
 
 @cache

@@ -43,12 +43,17 @@ def fit_job(
     DataError
         If modalities have different cells, or values that cannot be prepared.
     """
-    from celldyn.environment.gathering import gather_job
+    from celldyn.environment.gathering import gather_job, modalities_of
+    from celldyn.environment.importing import with_names
     from celldyn.environment.train import train_job
 
     if config is None:
         config = start.config if start is not None else EnvironmentConfig.preset("recommended")
-    data = yield from gather_job(adatas, config.data, seed=config.seed)
+    prepared = None
+    if start is not None:  # networks know features as they were prepared for them
+        start = with_names(start, modalities_of(adatas))
+        prepared = start.preprocessing
+    data = yield from gather_job(adatas, config.data, seed=config.seed, preprocessing=prepared)
     return (
         yield from train_job(
             data, config, start=start, checkpoint=checkpoint, log=log, device=device
