@@ -9,13 +9,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from celldyn.environment.adapters import to_pettingzoo, to_torchrl
     from celldyn.environment.alignment import rigid_alignment
-    from celldyn.environment.baselines import baselines, baselines_job, linear_perturbation
+    from celldyn.environment.baselines import (
+        baseline_predictions,
+        baselines_job,
+        linear_perturbation,
+    )
     from celldyn.environment.biological_clock import BiologicalClock, biological_time, mean_speed
+    from celldyn.environment.checkpoints import Checkpoints, newest, open_checkpoint
     from celldyn.environment.clamps import Clamp
     from celldyn.environment.config import EnvironmentConfig
     from celldyn.environment.costs import Cost
+    from celldyn.environment.early_stopping import EarlyStopping
     from celldyn.environment.effects import Effect, effect_size, trajectory_length
+    from celldyn.environment.event_log import EventLog, read_events
     from celldyn.environment.fitted import FittedEnvironment
     from celldyn.environment.fitting import fit, fit_job
     from celldyn.environment.gathering import (
@@ -25,16 +33,19 @@ if TYPE_CHECKING:
         modalities_of,
         read_adatas,
     )
+    from celldyn.environment.importing import import_celltrip
     from celldyn.environment.interpolation import displacement, displacement_job, lerp
     from celldyn.environment.manager import BasicManager
     from celldyn.environment.modality_parts import as_modality
     from celldyn.environment.networks import Pinning, Policy
+    from celldyn.environment.opening import open_policy
     from celldyn.environment.perturbed_cells import PerturbedCells
     from celldyn.environment.preprocessing import Preprocessing
     from celldyn.environment.preprocessing_map import LinearMap
     from celldyn.environment.pseudocells import generate_pseudocells, generate_pseudocells_job
     from celldyn.environment.returns import generalised_advantage
     from celldyn.environment.rewarding import rewards
+    from celldyn.environment.saved import load, save
     from celldyn.environment.scaling import RunningScale, rescale_input, rescale_output
     from celldyn.environment.score_tables import (
         imputation_report,
@@ -56,11 +67,14 @@ if TYPE_CHECKING:
 _HOME = {
     "BasicManager": "manager",
     "BiologicalClock": "biological_clock",
+    "Checkpoints": "checkpoints",
     "Clamp": "clamps",
     "Cost": "costs",
+    "EarlyStopping": "early_stopping",
     "Effect": "effects",
     "EnvironmentConfig": "config",
     "EnvironmentState": "trajectories",
+    "EventLog": "event_log",
     "FittedEnvironment": "fitted",
     "Frame": "trajectories",
     "LatentView": "viewing",
@@ -78,7 +92,7 @@ _HOME = {
     "TrainingData": "gathering",
     "Trajectory": "trajectories",
     "as_modality": "modality_parts",
-    "baselines": "baselines",
+    "baseline_predictions": "baselines",
     "baselines_job": "baselines",
     "biological_time": "biological_clock",
     "displacement": "interpolation",
@@ -91,23 +105,32 @@ _HOME = {
     "generalised_advantage": "returns",
     "generate_pseudocells": "pseudocells",
     "generate_pseudocells_job": "pseudocells",
+    "import_celltrip": "importing",
     "imputation_report": "score_tables",
     "imputation_report_job": "score_tables",
     "imputation_scores": "scores",
     "imputation_table": "scores",
     "lerp": "interpolation",
     "linear_perturbation": "baselines",
+    "load": "saved",
     "mean_speed": "biological_clock",
     "modalities_of": "gathering",
+    "newest": "checkpoints",
+    "open_checkpoint": "checkpoints",
+    "open_policy": "opening",
     "perturbation_table": "score_tables",
     "read_adatas": "gathering",
+    "read_events": "event_log",
     "rescale_input": "scaling",
     "rescale_output": "scaling",
     "rewards": "rewarding",
     "rigid_alignment": "alignment",
+    "save": "saved",
     "screen_job": "screening",
     "stage_report_job": "score_tables",
     "step": "stepping",
+    "to_pettingzoo": "adapters",
+    "to_torchrl": "adapters",
     "train_job": "train",
     "trajectory_length": "effects",
 }
@@ -115,11 +138,14 @@ _HOME = {
 __all__ = [
     "BasicManager",
     "BiologicalClock",
+    "Checkpoints",
     "Clamp",
     "Cost",
+    "EarlyStopping",
     "Effect",
     "EnvironmentConfig",
     "EnvironmentState",
+    "EventLog",
     "FittedEnvironment",
     "Frame",
     "LatentView",
@@ -137,7 +163,7 @@ __all__ = [
     "TrainingData",
     "Trajectory",
     "as_modality",
-    "baselines",
+    "baseline_predictions",
     "baselines_job",
     "biological_time",
     "displacement",
@@ -150,23 +176,32 @@ __all__ = [
     "generalised_advantage",
     "generate_pseudocells",
     "generate_pseudocells_job",
+    "import_celltrip",
     "imputation_report",
     "imputation_report_job",
     "imputation_scores",
     "imputation_table",
     "lerp",
     "linear_perturbation",
+    "load",
     "mean_speed",
     "modalities_of",
+    "newest",
+    "open_checkpoint",
+    "open_policy",
     "perturbation_table",
     "read_adatas",
+    "read_events",
     "rescale_input",
     "rescale_output",
     "rewards",
     "rigid_alignment",
+    "save",
     "screen_job",
     "stage_report_job",
     "step",
+    "to_pettingzoo",
+    "to_torchrl",
     "train_job",
     "trajectory_length",
 ]
