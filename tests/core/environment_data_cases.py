@@ -35,3 +35,18 @@ def coordinates(n=90, *, seed=1):
 
 def csr(X):
     return sparse.csr_matrix(X)
+
+
+def smooth_fields(n=600, n_genes=40, n_train=400, *, noise=0.3, seed=0):
+    """The page's synthetic task: cells in the unit square, genes that are smooth over it.
+
+    Returns expression (n, n_genes), a modality of coordinates, and which cells train.
+    """
+    rng = np.random.default_rng(seed)
+    xy = rng.uniform(size=(n, 2))
+    waves = rng.normal(0, 3.0, (2, n_genes))
+    genes = np.sin(xy @ waves + rng.uniform(0, 2 * np.pi, n_genes))
+    genes += rng.normal(0, noise, (n, n_genes))
+    space = table(xy)
+    space.var_names = ["x", "y"]
+    return genes, space, np.arange(n) < n_train
