@@ -142,6 +142,11 @@ class ConfigForm(QWidget):
         shown = [clause for name, clause in clauses.items() if name not in awaited]
         return "; ".join(shown) + "." if shown else ""
 
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Parameters that it asks for, in order."""
+        return tuple(self._editors)
+
     def editor(self, name: str) -> QWidget:
         """Return the Qt widget of one parameter."""
         return self._editors[name].native
