@@ -43,6 +43,16 @@ if TYPE_CHECKING:
     from celldyn.environment.preprocessing import Preprocessing
     from celldyn.environment.preprocessing_map import LinearMap
     from celldyn.environment.pseudocells import generate_pseudocells, generate_pseudocells_job
+    from celldyn.environment.result_effects import StoredEffect
+    from celldyn.environment.results import (
+        EnvironmentResult,
+        read_effect,
+        read_model,
+        read_screen,
+        write_effect,
+        write_result,
+        write_screen,
+    )
     from celldyn.environment.returns import generalised_advantage
     from celldyn.environment.rewarding import rewards
     from celldyn.environment.saved import load, save
@@ -58,6 +68,8 @@ if TYPE_CHECKING:
     from celldyn.environment.screening import screen_job
     from celldyn.environment.simulating import Simulator
     from celldyn.environment.spreading import Spread
+    from celldyn.environment.stage_recovery import recover_stages, recover_stages_job
+    from celldyn.environment.stages import StageRecovery
     from celldyn.environment.steady import SteadyReport, SteadyTest
     from celldyn.environment.stepping import step
     from celldyn.environment.train import train_job
@@ -73,6 +85,7 @@ _HOME = {
     "EarlyStopping": "early_stopping",
     "Effect": "effects",
     "EnvironmentConfig": "config",
+    "EnvironmentResult": "results",
     "EnvironmentState": "trajectories",
     "EventLog": "event_log",
     "FittedEnvironment": "fitted",
@@ -87,8 +100,10 @@ _HOME = {
     "Screen": "screened",
     "Simulator": "simulating",
     "Spread": "spreading",
+    "StageRecovery": "stages",
     "SteadyReport": "steady",
     "SteadyTest": "steady",
+    "StoredEffect": "result_effects",
     "TrainingData": "gathering",
     "Trajectory": "trajectories",
     "as_modality": "modality_parts",
@@ -120,7 +135,12 @@ _HOME = {
     "open_policy": "opening",
     "perturbation_table": "score_tables",
     "read_adatas": "gathering",
+    "read_effect": "results",
     "read_events": "event_log",
+    "read_model": "results",
+    "read_screen": "results",
+    "recover_stages": "stage_recovery",
+    "recover_stages_job": "stage_recovery",
     "rescale_input": "scaling",
     "rescale_output": "scaling",
     "rewards": "rewarding",
@@ -133,6 +153,9 @@ _HOME = {
     "to_torchrl": "adapters",
     "train_job": "train",
     "trajectory_length": "effects",
+    "write_effect": "results",
+    "write_result": "results",
+    "write_screen": "results",
 }
 
 __all__ = [
@@ -144,6 +167,7 @@ __all__ = [
     "EarlyStopping",
     "Effect",
     "EnvironmentConfig",
+    "EnvironmentResult",
     "EnvironmentState",
     "EventLog",
     "FittedEnvironment",
@@ -158,8 +182,10 @@ __all__ = [
     "Screen",
     "Simulator",
     "Spread",
+    "StageRecovery",
     "SteadyReport",
     "SteadyTest",
+    "StoredEffect",
     "TrainingData",
     "Trajectory",
     "as_modality",
@@ -191,7 +217,12 @@ __all__ = [
     "open_policy",
     "perturbation_table",
     "read_adatas",
+    "read_effect",
     "read_events",
+    "read_model",
+    "read_screen",
+    "recover_stages",
+    "recover_stages_job",
     "rescale_input",
     "rescale_output",
     "rewards",
@@ -204,6 +235,9 @@ __all__ = [
     "to_torchrl",
     "train_job",
     "trajectory_length",
+    "write_effect",
+    "write_result",
+    "write_screen",
 ]
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from celldyn.environment.manager_screen import ScreenMixin
+from celldyn.environment.manager_results import ResultsMixin
 
 
-class BasicManager(ScreenMixin):
+class BasicManager(ResultsMixin):
     """Cells in a trained virtual environment: simulated, perturbed, brought to other stages.
 
     Every method of the authors' manager is here under its name (seed 004; specs/environment.md C);
@@ -27,7 +27,8 @@ class BasicManager(ScreenMixin):
     device
         "auto", "cpu", "cuda", "cuda:1", "mps".
     policy_kwargs
-        Parameters of `PolicyConfig` that say what cells see: vision, vision_size, full_up_to.
+        Parameters of `PolicyConfig` that say what cells see: vision, vision_size, full_up_to;
+        attention_heads, which the authors' files do not say (2).
     preprocessing_kwargs
         `counts=True`: counts that are told have the size of a usual cell.
     env_kwargs

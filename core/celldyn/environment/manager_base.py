@@ -48,9 +48,11 @@ class ManagerBase:
         fitted: FittedEnvironment | None = None,
         seed: int = 0,
     ) -> None:
+        policy_kwargs = dict(policy_kwargs or {})
+        heads = None if fitted is not None else policy_kwargs.pop("attention_heads", None)
         job = self._begin_job(
-            opened(fitted, policy_fname, preprocessing_fname, mask_fname), spatial, device,
-            policy_kwargs or {}, preprocessing_kwargs or {}, env_kwargs or {}, seed, adatas,
+            opened(fitted, policy_fname, preprocessing_fname, mask_fname, spatial, heads), spatial,
+            device, policy_kwargs, preprocessing_kwargs or {}, env_kwargs or {}, seed, adatas,
         )  # fmt: skip
         run(job, bar=False)
 

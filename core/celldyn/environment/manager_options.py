@@ -23,8 +23,13 @@ def opened(
     policy_fname: str | Path | None,
     preprocessing_fname: str | Path | None,
     mask_fname: str | Path | None,
+    spatial: Spatial,
+    heads: int | None,
 ) -> FittedEnvironment:
-    """Return the environment that was given, or that of files."""
+    """Return the environment that was given, or that of files.
+
+    CellTRIP's files say neither how many heads there are nor what coordinates are.
+    """
     if fitted is not None:
         return fitted
     if policy_fname is None:
@@ -33,8 +38,9 @@ def opened(
         )
     from celldyn.environment.opening import open_policy
 
-    found: FittedEnvironment = open_policy(policy_fname, preprocessing_fname, mask_fname)
-    return found
+    known = () if isinstance(spatial, bool) else tuple(spatial)
+    more = {} if heads is None else {"heads": heads}
+    return open_policy(policy_fname, preprocessing_fname, mask_fname, spatial=known, **more)
 
 
 def with_options(
