@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from copy import copy, deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -122,7 +121,8 @@ def learn_job(order: Order, stop: Event) -> Job[Learned]:
 
     first = yield from LSD.of_job(order.tissue, order.cfg, order.device, layer=order.layer)
     order.way.lead(first)
-    models = (first, *(_of_seed(first, k) for k in range(1, order.n_models)))
+    seed = first.cfg.walks.random_state
+    models = (first, *(first.of_seed(seed + k) for k in range(1, order.n_models)))
     for model in models:
         yield from model.prepare_walks_job()
     return (yield from _train_job(models, order.cfg.training.num_epochs, stop))
@@ -142,7 +142,7 @@ def go_on_job(models: Models, num_epochs: int, way: Way | None, stop: Event) -> 
     stop
         As in `learn_job`.
     """
-    copies = tuple(_copied(model) for model in models)
+    copies = tuple(model.copy() for model in models)
     for model in copies:
         if model.walks is None:  # it was learned of other cells
             if way is None:
@@ -191,26 +191,6 @@ def _train_job(models: Models, num_epochs: int, stop: Event) -> Job[Learned]:
 def _learned_job(models: Models, said: str) -> Job[Learned]:
     result = yield from models[0].result_job()
     return Learned(models, result, (yield from consensus_job(models)), said)
-
-
-def _of_seed(first: LSD, k: int) -> LSD:
-    """Return an untrained model of the same data and way, of the k-th seed after the first's."""
-    from celldyn.landscape import LSD
-
-    cfg = first.cfg.model_copy(deep=True)
-    cfg.walks.random_state = first.cfg.walks.random_state + k
-    made = LSD.__new__(LSD)
-    made._begin(first.adata, first._inputs, cfg, first.device)
-    made.P, made._said = first.P, first._said
-    return made
-
-
-def _copied(lsd: LSD) -> LSD:
-    """Return a model that may be trained on without changing this one; the data are shared."""
-    made, course = copy(lsd), lsd._course
-    made.networks = deepcopy(lsd.networks)
-    made._course = replace(course, rows=list(course.rows), optimiser=dict(course.optimiser))
-    return made
 
 
 def until_job(job: Job[T], stop: Event) -> Job[T | None]:

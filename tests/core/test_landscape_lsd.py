@@ -154,3 +154,19 @@ def test_what_is_wrong_is_said_in_a_sentence(trained: LSD) -> None:
         trained.set_prior_transition(prior_time_key="when")
     with pytest.raises(DataError, match="not numbers"):
         trained.set_prior_transition(prior_time_key="clusters")
+
+
+def test_a_copy_is_trained_on_alone_and_another_seed_starts_anew(trained: LSD) -> None:
+    before = {name: value.clone() for name, value in trained.networks.state_dict().items()}
+    other = trained.copy()
+    other.train(1)
+    assert other.epoch == trained.epoch + 1
+    for name, value in trained.networks.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert not torch.equal(other.potential.gamma, trained.potential.gamma)
+    fresh = trained.of_seed(99)
+    assert fresh.epoch == 0
+    assert fresh.walks is None
+    assert fresh.cfg.walks.random_state == 99
+    assert fresh.suggested_path_len == trained.suggested_path_len
+    assert fresh.P is trained.P

@@ -36,12 +36,8 @@ class EnsembleBase:
         first = cfg.walks.random_state
         self.seeds = _checked(range(first, first + seeds) if isinstance(seeds, int) else seeds)
         self.adata = adata
-        models = [LSD(adata, _with_seed(cfg, self.seeds[0]), device, **places)]
-        for seed in self.seeds[1:]:
-            model = LSD.__new__(LSD)
-            model._begin(adata, models[0]._inputs, _with_seed(cfg, seed), device)
-            models.append(model)
-        self.models = tuple(models)
+        model = LSD(adata, _with_seed(cfg, self.seeds[0]), device, **places)
+        self.models = (model, *(model.of_seed(seed) for seed in self.seeds[1:]))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self.models)} models, first {self.models[0]!r}>"

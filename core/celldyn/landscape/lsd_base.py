@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from copy import copy, deepcopy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -15,7 +17,7 @@ from celldyn.jobs import Job, run
 from celldyn.landscape.config import LSDConfig
 from celldyn.landscape.course import Course, history_table
 from celldyn.landscape.fitted import FittedLandscape
-from celldyn.landscape.graph import Csr
+from celldyn.landscape.graph import Csr, Floats
 from celldyn.landscape.inputs import LSDInputs, read_inputs_job
 from celldyn.landscape.networks import Networks
 from celldyn.landscape.potential import Potential
@@ -78,11 +80,33 @@ class LSDBase:
         self.genes = inputs.genes
         self.P: Csr | None = None
         self.walks: Walks | None = None
+        self._time: Floats | None = None
+        """Pseudotime that walks follow, where they follow one."""
         self._walks_seed: int | None = None
         self._course = Course()
         self._states: CellStates | None = None
         self._said: tuple[str, ...] = ()
         self._phylogeny: tuple[Mapping[Any, Iterable[Any]], str, bool] | None = None
+
+    def copy(self) -> Self:
+        """Return a model that may be trained on without changing this one; data are shared."""
+        made, course = copy(self), self._course
+        made.networks = deepcopy(self.networks)
+        made._course = replace(course, rows=list(course.rows), optimiser=dict(course.optimiser))
+        return made
+
+    def of_seed(self, seed: int) -> Self:
+        """Return an untrained model of the same data, walks and parameters, of another seed.
+
+        Walks go the same way, and are to be drawn by `prepare_walks`.
+        """
+        cfg = self.cfg.model_copy(deep=True)
+        cfg.walks.random_state = seed
+        made = type(self).__new__(type(self))
+        made._begin(self.adata, self._inputs, cfg, self.device)
+        made.P, made._said, made._phylogeny = self.P, self._said, self._phylogeny
+        made._time = self._time
+        return made
 
     # --- what it is ----------------------------------------------------------------------------
 

@@ -22,9 +22,6 @@ from celldyn.landscape.walks import Walks, sample_walks_job
 class WalkMixin(LSDBase):
     """Walks; see `LSD`."""
 
-    _time: Floats | None = None
-    """Pseudotime that walks follow, where they follow one."""
-
     @property
     def suggested_path_len(self) -> int | None:
         """Cells of a walk that is short enough to tell branches apart.
