@@ -200,3 +200,12 @@ def test_masks_that_are_none(tmp_path, text, said):
         read_mask(tmp_path / "a.mask", 3)
     with pytest.raises(FileFormatError, match="cannot be read"):
         read_mask(tmp_path / "b.mask")
+
+
+def test_a_training_does_not_go_on_elsewhere(tmp_path):
+    start = trained()
+    with pytest.raises(FileFormatError, match="on other cells"):
+        run(fit_job([each[::-1] for each in tables()], start=start, device="cpu"), bar=False)
+    with pytest.raises(FileFormatError, match="of another training"):
+        other = start.config.replace(num_environments=2)
+        run(fit_job(tables(), other, start=start, device="cpu"), bar=False)

@@ -234,9 +234,14 @@ class TrainingConfig(Config):
     early_stopping_average: int = param(
         3, "Updates that a reward is averaged over.", unit="updates", ge=1, advanced=True
     )
-    num_gpus: int | None = param(None, "GPUs to use; none: what there is.", ge=0, advanced=True)
+    num_gpus: int | None = param(
+        None, "GPUs to use; none: one, where there is one.", ge=0, advanced=True
+    )
     num_learners: int | None = param(
-        None, "Learners side by side (on Ray); none: one per GPU.", ge=1, advanced=True
+        None,
+        "Learners side by side (on Ray); none: one per GPU that is used.",
+        ge=1,
+        advanced=True,
     )
     num_runners: int | None = param(
         None, "Runners of episodes side by side; none: as many as learners.", ge=1, advanced=True

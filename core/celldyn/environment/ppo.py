@@ -87,7 +87,10 @@ def update_job(
             parts = _step(policy, optimiser, memory, lessons, at, tissue, config, share)
             sums += parts
             n_steps += 1
-        mean = (sums / n_steps).tolist()
+        means = sums / n_steps
+        if share is not None:  # all learners go on, or none does
+            share(means, 1.0)
+        mean = means.tolist()
         beyond = config.kl_early_stop and mean[4] > KL_BEYOND * config.kl_target
         if not all(map(_finite, mean)) or beyond:
             policy.load_state_dict(before)

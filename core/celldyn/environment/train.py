@@ -5,18 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from celldyn.devices import choose_device, few_threads
 from celldyn.environment.config import EnvironmentConfig
 from celldyn.environment.early_stopping import EarlyStopping
 from celldyn.environment.fitted import FittedEnvironment
+from celldyn.environment.networks import Pinning, Policy
 from celldyn.environment.trainer import Trainer, copied
 from celldyn.environment.world import Tissue
-from celldyn.errors import DataError
+from celldyn.errors import DataError, FileFormatError
 from celldyn.jobs import Job, Progress, scaled
 
 if TYPE_CHECKING:
@@ -70,20 +72,74 @@ def train_job(
         config = start.config if start is not None else EnvironmentConfig()
     place = choose_device(str(device))
     trainer = Trainer(tissue_of(data).to(place), config, start)
-    if start is not None and start.resume:
+    if goes_on(start, data):
         trainer.load_state(start.resume)
+    with few_threads() if place.type == "cpu" else nullcontext():
+        return (
+            yield from course_job(
+                trainer, data, config, start=start, checkpoint=checkpoint, log=log
+            )
+        )
+
+
+def goes_on(start: FittedEnvironment | None, data: TrainingData) -> TypeGuard[FittedEnvironment]:
+    """Whether a training goes on bit for bit.
+
+    Raises
+    ------
+    FileFormatError
+        If it would, on other cells.
+    """
+    if start is None or not start.resume:
+        return False
+    if start.obs_names != data.obs_names:
+        raise FileFormatError(
+            "the state to go on from is of a training on other cells",
+            "give the data that it had, or start from its networks alone",
+        )
+    return True
+
+
+class Learner(Protocol):
+    """What a course of training needs: a `Trainer`, or several that look like one."""
+
+    policy: Policy
+    pinning: tuple[Pinning, ...]
+    config: EnvironmentConfig
+    rank: int
+    updates: int
+    timesteps: int
+
+    def update_job(self) -> Job[dict[str, float]]:
+        """See `Trainer.update_job`."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """See `Trainer.state`."""
+        ...
+
+
+def course_job(
+    trainer: Learner,
+    data: TrainingData,
+    config: EnvironmentConfig,
+    *,
+    start: FittedEnvironment | None = None,
+    checkpoint: Checkpoint | None = None,
+    log: Log | None = None,
+) -> Job[FittedEnvironment]:
+    """Do one update after the other until there is nothing more to do; see `train_job`."""
     course = _Course(trainer, data, config, start)
     say = log or _silent
     say({"Event": "Begin Training", "Cells": int(data.train.sum()),
          "Parameters": config.model_dump(mode="json")})  # fmt: skip
-    with few_threads() if place.type == "cpu" else nullcontext():
-        while not course.over:
-            metrics = yield from course.update_job(say)
-            yield Progress("training", trainer.timesteps, config.max_timesteps,
-                           f"update {trainer.updates}", metrics)  # fmt: skip
-            if checkpoint is not None and trainer.updates % config.checkpoint_iterations == 0:
-                checkpoint(course.fitted())
-                say({"Event": "Save Checkpoint", "Policy Iteration": trainer.updates})
+    while not course.over:
+        metrics = yield from course.update_job(say)
+        yield Progress("training", trainer.timesteps, config.max_timesteps,
+                       f"update {trainer.updates}", metrics)  # fmt: skip
+        if checkpoint is not None and trainer.updates % config.checkpoint_iterations == 0:
+            checkpoint(course.fitted())
+            say({"Event": "Save Checkpoint", "Policy Iteration": trainer.updates})
     say({"Event": "Finish Training", "Policy Iteration": trainer.updates})
     return course.fitted()
 
@@ -112,7 +168,7 @@ class _Course:
 
     def __init__(
         self,
-        trainer: Trainer,
+        trainer: Learner,
         data: TrainingData,
         config: EnvironmentConfig,
         start: FittedEnvironment | None,
@@ -158,7 +214,7 @@ class _Course:
 
 
 def events(
-    metrics: Mapping[str, float], trainer: Trainer, steps_before: int, seconds: float
+    metrics: Mapping[str, float], trainer: Learner, steps_before: int, seconds: float
 ) -> list[dict[str, Any]]:
     """Return what is logged of an update, in the words of the reference's log."""
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from celldyn.environment.config import EnvironmentConfig
 from celldyn.environment.fitted import FittedEnvironment
+from celldyn.environment.memory import Memory
 from celldyn.environment.networks import Pinning, Policy
 from celldyn.environment.optimiser import Adam
 from celldyn.environment.pinning import pinning_job
@@ -84,8 +85,16 @@ class Trainer:
         snapshot; "explained_variance", "return_mean", "return_std"; "speed": mean |v| per
         dimension at the end; "std" of forces; "timesteps" so far.
         """
+        memory = yield from self.rollout_job()
+        return (yield from self.learn_job(memory, share))
+
+    def rollout_job(self) -> Job[Memory]:
+        """Let cells move, and return what they did."""
+        return (yield from rollout_job(self.world, self.policy, self.pinning, self.n_steps))
+
+    def learn_job(self, memory: Memory, share: Share | None = None) -> Job[dict[str, float]]:
+        """Learn from what cells did; return as `update_job` does."""
         config = self.config
-        memory = yield from rollout_job(self.world, self.policy, self.pinning, self.n_steps)
         done = self.timesteps / config.max_timesteps
         self.optimiser.lr = config.lr * (1 - (1 - config.lr_final) * min(done, 1.0))
         learned = yield from update_job(

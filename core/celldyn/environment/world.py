@@ -296,11 +296,21 @@ class World:
         return {name: value.clone() for name, value in found.items()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from where another one was."""
+        """Go on from where another one was.
+
+        Raises
+        ------
+        ValueError
+            If that was of other environments, or of other cells.
+        """
+        cells = state["cells"]
+        beyond = int(cells.min()) < 0 or int(cells.max()) >= self.tissue.n_cells
+        if state["position"].shape != self.position.shape or beyond:
+            raise ValueError("another world")
         self.position, self.velocity = state["position"].clone(), state["velocity"].clone()
         self.time, self.n_episodes = state["time"].clone(), int(state["n_episodes"])
         episode = self.episode
-        episode.number, episode.cells = state["number"].clone(), state["cells"].clone()
+        episode.number, episode.cells = state["number"].clone(), cells.clone()
         episode.n_cells, episode.end = state["n_cells"].clone(), state["end"].clone()
         self._look_up(torch.arange(self.n_environments, device=self.time.device))
         self._quality = None
