@@ -66,7 +66,7 @@ def test_all_keys_that_are_told_are_there(asked, written):
 
 
 def test_a_file_brings_all_of_it_back(asked, written, tmp_path):
-    made, _, effect, _ = asked
+    made, _, effect, screen = asked
     adata, _ = written
     adata.write_h5ad(tmp_path / "cells.h5ad")
     back = anndata.read_h5ad(tmp_path / "cells.h5ad")
