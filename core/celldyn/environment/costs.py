@@ -90,8 +90,8 @@ def memory_of(
     """
     B, n, d = n_environments, n_cells, dim
     h, seen = 4 * d, n if n_seen is None else min(n_seen, n)
-    # Measured: about 26 h a cell are alive at once within a block, the widest layer four of them.
-    state = 4 * B * n * (26 * h + 6 * d)
+    # Measured: up to 16 h numbers a cell are alive at once within a block, of any number of cells.
+    state = 4 * B * n * (18 * h + 6 * d)
     mask = 4 * min(n, MASK_CELLS) * (seen if n <= MASK_CELLS or n_seen is not None else 2 * seen)
     frame = 4 * B * n * d * (2 if with_velocities else 1)
     return Cost(
