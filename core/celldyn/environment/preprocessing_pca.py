@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -22,6 +23,8 @@ MOST_EXACT = 3000
 """Up to so many features (or cells, if they are fewer) the spectrum is computed exactly."""
 
 _OVERSAMPLE, _PASSES = 32, 5
+_FLOPS = 5e8
+"""Multiplications between two words of a job."""
 _NULL = 1e-9
 """Components below this share of the largest variance are rounding errors."""
 
@@ -95,10 +98,13 @@ def principal_components(
 def _of_covariance(blocks: Blocks, m: int, n_features: int, k: int, stage: str) -> Job[Floats]:
     covariance = np.zeros((n_features, n_features))
     done = 0
+    rows = max(int(_FLOPS / n_features**2), 1)
     for block in blocks():
-        covariance += block.T @ block
-        done += len(block)
-        yield Progress(stage, done, m, "covariance")
+        for start in range(0, len(block), rows):
+            part = block[start : start + rows]
+            covariance += part.T @ part
+            done += len(part)
+            yield Progress(stage, done, m, "covariance")
     _, vectors = yield from _spectrum(covariance, k, stage)
     return vectors.T
 
@@ -128,17 +134,12 @@ def _of_gram(blocks: Blocks, m: int, n_features: int, k: int, stage: str) -> Job
 
 
 def _spectrum(square: Floats, k: int, stage: str) -> Job[tuple[Floats, Floats]]:
-    """Return the k largest eigenvalues that are not rounding, falling, and their vectors."""
-    from scipy.linalg import eigh
+    """Return the k largest eigenvalues that are not rounding, falling, and their vectors.
 
-    n = len(square)
-
-    def solve() -> tuple[Floats, Floats]:
-        values, vectors = eigh(square, subset_by_index=[n - k, n - 1], overwrite_a=True)
-        return values, vectors
-
-    values, vectors = yield from aside_job(solve, stage, "spectrum")
-    values, vectors = values[::-1], vectors[:, ::-1]
+    NumPy's solver, unlike SciPy's, lets other threads go on meanwhile.
+    """
+    values, vectors = yield from aside_job(partial(np.linalg.eigh, square), stage, "spectrum")
+    values, vectors = values[::-1][:k], vectors[:, ::-1][:, :k]
     real = values > _NULL * max(float(values[0]), 0.0)
     return values[real], vectors[:, real]
 
@@ -152,7 +153,8 @@ def _of_subspace(
     done = 0
     small = np.zeros((0, 0))
     for _ in range(_PASSES + 1):
-        basis = np.linalg.qr(basis)[0]
+        basis, _ = yield from aside_job(partial(np.linalg.qr, basis), stage, "subspace",
+                                        done=done, total=total)  # fmt: skip
         onward, small = np.zeros((n_features, width)), np.zeros((width, width))
         for block in blocks():
             seen = block @ basis
