@@ -99,7 +99,7 @@ class EnvironmentWidget(Dock):
         self.run_button.clicked.connect(self.run)
         self.more_button.clicked.connect(self.go_on)
         self.stop_button.clicked.connect(self.stop)
-        self.files.opened.connect(self._take)
+        self.files.opened.connect(self._open)
         for part in (self.data, self.form):
             part.changed.connect(self._on_changed)
         listen(self, self._workspace.data_changed, self._on_data)
@@ -184,11 +184,23 @@ class EnvironmentWidget(Dock):
         adata = self._workspace.require()
         config = learned.fitted.config
         record(adata, "environment.train", config=config, inputs=order.inputs())
-        self._take(learned)
+        self._put(learned)
 
-    def _take(self, learned: Learned) -> None:
-        """Show an environment that was learned or opened."""
+    def _open(self, learned: Learned) -> None:
+        """Take an environment that was read from a file."""
+        from celldyn.data import record
+
+        inputs = {"modalities": list(learned.sources)}
+        config = learned.fitted.config
+        record(self._workspace.require(), "environment.train", config=config, inputs=inputs)
+        self._put(learned)
+
+    def _put(self, learned: Learned) -> None:
+        """Write an environment on the tissue, and show it."""
+        from napari_celldyn.widgets.environment_writing import write_model
+
         self.shelf.keep(learned)
+        self._workspace.announce(write_model(self._workspace.require(), learned.fitted))
         self.sentence.say(learned.said)
         self._show_buttons()
         self.results.refresh()

@@ -47,7 +47,7 @@ _TIPS = (
 
 
 class ModalityRows(QWidget):
-    """A row for each modality: which part of the tissue, in which role, of which kind."""
+    """Two lines a modality: which part of the tissue; in which role, and of which kind."""
 
     changed = Signal()
 
@@ -58,6 +58,7 @@ class ModalityRows(QWidget):
         self._grid = QGridLayout()
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setColumnStretch(0, 1)
+        self._grid.setColumnStretch(1, 1)
         self.add_button = QPushButton("Add a modality")
         self.add_button.clicked.connect(self._add_another)
         column = QVBoxLayout(self)
@@ -112,15 +113,17 @@ class ModalityRows(QWidget):
             box.addItems(list(offered))
             box.setCurrentText(now)
             box.setToolTip(_TIPS[k])
-            box.setMinimumContentsLength(6 if k else 8)
+            box.setMinimumContentsLength(6)
             box.setSizeAdjustPolicy(policy)
         away = QToolButton()
         away.setText("×")
         away.setToolTip("Leave it out")
         row = (*boxes, away)
         at = self._grid.rowCount()
-        for k, part in enumerate(row):
-            self._grid.addWidget(part, at, k)
+        self._grid.addWidget(boxes[0], at, 0, 1, 2)
+        self._grid.addWidget(away, at, 2)
+        self._grid.addWidget(boxes[1], at + 1, 0)
+        self._grid.addWidget(boxes[2], at + 1, 1)
         self.rows.append(row)
         boxes[0].currentTextChanged.connect(lambda name: self._on_source(boxes[2], name))
         for box in boxes:

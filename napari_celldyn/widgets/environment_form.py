@@ -1,4 +1,4 @@
-"""The parameters of a virtual environment: how long it is trained first, the rest in folds."""
+"""The parameters of a virtual environment: how long it is trained first, the rest in drawers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from celldyn.environment.config import (
     SpaceConfig,
     TrainingConfig,
 )
-from napari_celldyn.widgets.fold import Fold
+from napari_celldyn.widgets.drawer import Drawer
 from napari_celldyn.widgets.form import ConfigForm
 
 FIRST = ("max_timesteps", "update_timesteps", "num_cells_min", "num_cells_max", "early_stopping",
@@ -57,14 +57,13 @@ class EnvironmentForm(QWidget):
         }
         row = QFormLayout()
         row.addRow("preset", self.preset)
+        row.setContentsMargins(0, 0, 0, 0)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(row)
         column.addWidget(self.first)
         for name, form in self.folded.items():
-            fold = Fold(name)
-            fold.addWidget(form)
-            column.addWidget(fold)
+            column.addWidget(Drawer(name, form))
         for form in (self.first, *self.folded.values()):
             form.changed.connect(self.changed)
         self.preset.textActivated.connect(self.put_preset)

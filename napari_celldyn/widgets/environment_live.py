@@ -83,6 +83,7 @@ class Kept:
     plain: EnvironmentState
     changed: EnvironmentState | None
     clamps: tuple[Clamp, ...]
+    said: tuple[str, ...] = ()
 
 
 class LiveCells:
@@ -115,6 +116,7 @@ class LiveCells:
         self.plain: EnvironmentState = simulator.start(seed)
         self.changed: EnvironmentState | None = None
         self.clamps: list[Clamp] = []
+        self.said: tuple[str, ...] = ()
         self.kept: dict[str, Kept] = {}
         self.failed = ""
         self.running = False
@@ -177,6 +179,7 @@ class LiveCells:
         """Begin anew at random places; nothing is perturbed."""
         self.seed = self.seed if seed is None else seed
         self.plain, self.changed, self.clamps = self.simulator.start(self.seed), None, []
+        self.said = ()
 
     def perturb(
         self, what: Perturbation, modality: int, kind: Clamping, factor: float = 1.0
@@ -202,7 +205,7 @@ class LiveCells:
         check_clamps([clamp], fitted.inputs, fitted.targets)
         begun = self.plain if self.changed is None else self.changed
         self.clamps = [*self.clamps, replace(clamp, began=begun.time)]
-        self.changed = begun
+        self.said, self.changed = (*self.said, clamp.said), begun
 
     def let_go(self) -> None:
         """Hold nothing any more: perturbed cells see what they are, and go on from there."""
@@ -212,7 +215,7 @@ class LiveCells:
 
     def forget(self) -> None:
         """Take back all perturbations: only the cells that were left alone go on."""
-        self.clamps, self.changed = [], None
+        self.clamps, self.changed, self.said = [], None, ()
 
     def settle(self) -> None:
         """Say that the cells have come to rest: what is measured from here on is no way there."""
@@ -222,7 +225,7 @@ class LiveCells:
 
     def keep(self, name: str) -> None:
         """Keep where cells are, and what is held, under a name."""
-        self.kept[name] = Kept(self.plain, self.changed, tuple(self.clamps))
+        self.kept[name] = Kept(self.plain, self.changed, tuple(self.clamps), self.said)
 
     def bring_back(self, name: str) -> None:
         """Go back to what was kept under a name.
@@ -236,6 +239,7 @@ class LiveCells:
             raise MissingKeyError(f"there is no state {name!r}", "keep one under that name first")
         state = self.kept[name]
         self.plain, self.changed, self.clamps = state.plain, state.changed, list(state.clamps)
+        self.said = state.said
 
     # --- time ---------------------------------------------------------------------------------
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING
 
-from celldyn.errors import NotFittedError
+from celldyn import keys
+from celldyn.errors import CelldynError, NotFittedError
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -22,19 +23,31 @@ class EnvironmentShelf:
     ----------
     workspace
         The tissue in view.
+
+    Attributes
+    ----------
+    problem
+        Why an environment on the AnnData could not be read; empty if it could.
     """
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._learned: Learned | None = None
         self._of: weakref.ref[AnnData] | None = None
+        self.problem = ""
 
     @property
     def learned(self) -> Learned | None:
-        """The environment, and of which parts of the tissue it is; None where there is none."""
+        """The environment, and of which parts of the tissue it is; None where there is none.
+
+        One that is on the AnnData is read when it is first asked for.
+        """
         adata = self._workspace.adata
-        if adata is None or self._of is None or self._of() is not adata:
+        if adata is None:
             return None
+        if self._of is None or self._of() is not adata:
+            self.problem = ""
+            self._learned, self._of = self._read(adata), weakref.ref(adata)
         return self._learned
 
     @property
@@ -60,6 +73,16 @@ class EnvironmentShelf:
         """Hold what was learned of the tissue in view."""
         self._learned, self._of = learned, weakref.ref(self._workspace.require())
 
-    def drop(self) -> None:
-        """Forget it."""
-        self._learned, self._of = None, None
+    def _read(self, adata: AnnData) -> Learned | None:
+        if keys.ENVIRONMENT_INFO.name not in adata.uns.get(keys.CELLDYN.name, {}):
+            return None
+        from celldyn.environment.results import read_model
+        from napari_celldyn.widgets.environment_training import Learned
+        from napari_celldyn.widgets.environment_writing import sources_of
+
+        try:
+            fitted = read_model(adata)
+        except CelldynError as error:
+            self.problem = str(error)
+            return None
+        return Learned(fitted, sources_of(adata, len(fitted.preprocessing.maps)))

@@ -12,10 +12,14 @@ from superqt.utils import signals_blocked
 from celldyn.errors import CelldynError
 from napari_celldyn.widgets.card_place import CardPlace
 from napari_celldyn.widgets.drawer import Drawer
+from napari_celldyn.widgets.environment_export import EnvironmentExport
 from napari_celldyn.widgets.environment_modalities import Modality, tables
 from napari_celldyn.widgets.environment_perturb import EnvironmentPerturb
 from napari_celldyn.widgets.environment_player import EnvironmentPlayer
+from napari_celldyn.widgets.environment_scores import EnvironmentScores
+from napari_celldyn.widgets.environment_screen import EnvironmentScreen
 from napari_celldyn.widgets.environment_stage import EnvironmentStage
+from napari_celldyn.widgets.environment_stages import EnvironmentStages
 from napari_celldyn.widgets.environment_states import EnvironmentStates
 from napari_celldyn.widgets.environment_view import EnvironmentView
 from napari_celldyn.widgets.labels import wrapped
@@ -64,10 +68,20 @@ class EnvironmentResults(QWidget):
         self.player, self.view = EnvironmentPlayer(self.stage), EnvironmentView(self.stage)
         self.perturb = EnvironmentPerturb(session, self.stage)
         self.states = EnvironmentStates(self.stage)
+        self.screen = EnvironmentScreen(session, self.stage, self.perturb)
+        self.export = EnvironmentExport(session, self.stage)
+        self.scores = EnvironmentScores(session, shelf)
+        self.stages = EnvironmentStages(session, shelf)
         self.drawers = {
             "Look": Drawer("How they are shown", self.view),
             "Perturb": Drawer("Perturb", self.perturb),
             "States": Drawer("States", self.states),
+            "Rank": Drawer("Rank genes", self.screen),
+            "Export": Drawer("Keep and export", self.export),
+        }
+        self.always = {
+            "Scores": Drawer("Scores", self.scores),
+            "Stages": Drawer("Stages", self.stages),
         }
         self._lay_out()
         self.enter_button.clicked.connect(self.enter)
@@ -87,7 +101,7 @@ class EnvironmentResults(QWidget):
         column.addWidget(self.summary)
         column.addLayout(form)
         for part in (self.enter_button, self.jobs, self.player, self.sentence,
-                     *self.drawers.values()):  # fmt: skip
+                     *self.drawers.values(), *self.always.values()):  # fmt: skip
             column.addWidget(part)
 
     def refresh(self) -> None:
@@ -95,7 +109,9 @@ class EnvironmentResults(QWidget):
         fitted = self._shelf.fitted
         self.setVisible(fitted is not None)
         self.stage.close()
-        self.sentence.say("")
+        self.scores.clear()
+        self.stages.forget()
+        self.sentence.say(self._shelf.problem)
         self.summary.setText("" if fitted is None else in_words(fitted))
         with signals_blocked(self.who):
             self.who.clear()

@@ -48,7 +48,7 @@ def dock(qtbot):
 def lived(dock, tissue, fitted, qtbot):
     """The dock with an environment, and the cells of one section in it."""
     dock.place.workspace.open(tissue.copy())
-    dock._take(Learned(fitted, SOURCES))
+    dock._put(Learned(fitted, SOURCES))
     results = dock.results
     results.who.setCurrentText("s1")
     finish(click(dock, results.enter_button, qtbot), qtbot)
