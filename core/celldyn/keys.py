@@ -316,6 +316,12 @@ ENVIRONMENT_INFO = Key(
     "environment",
     "in uns['celldyn']: config, history, how cells came to rest, notes, and the model",
 )
+ENVIRONMENT_QUALITY = Key(
+    "uns",
+    "environment_quality",
+    "environment",
+    "in uns['celldyn']: how well each target is told, beside simple methods",
+)
 ENVIRONMENT_PERTURBED = Key(
     "uns",
     "environment_perturbed_{name}",

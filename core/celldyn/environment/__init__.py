@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from celldyn.environment.preprocessing import Preprocessing
     from celldyn.environment.preprocessing_map import LinearMap
     from celldyn.environment.pseudocells import generate_pseudocells, generate_pseudocells_job
+    from celldyn.environment.quality import quality_job, quality_of
+    from celldyn.environment.quality_results import Quality, read_quality, write_quality
     from celldyn.environment.result_effects import StoredEffect
     from celldyn.environment.results import (
         EnvironmentResult,
@@ -96,6 +98,7 @@ _HOME = {
     "Pinning": "networks",
     "Policy": "networks",
     "Preprocessing": "preprocessing",
+    "Quality": "quality_results",
     "RunningScale": "scaling",
     "Screen": "screened",
     "Simulator": "simulating",
@@ -134,10 +137,13 @@ _HOME = {
     "open_checkpoint": "checkpoints",
     "open_policy": "opening",
     "perturbation_table": "score_tables",
+    "quality_job": "quality",
+    "quality_of": "quality",
     "read_adatas": "gathering",
     "read_effect": "results",
     "read_events": "event_log",
     "read_model": "results",
+    "read_quality": "quality_results",
     "read_screen": "results",
     "recover_stages": "stage_recovery",
     "recover_stages_job": "stage_recovery",
@@ -154,6 +160,7 @@ _HOME = {
     "train_job": "train",
     "trajectory_length": "effects",
     "write_effect": "results",
+    "write_quality": "quality_results",
     "write_result": "results",
     "write_screen": "results",
 }
@@ -178,6 +185,7 @@ __all__ = [
     "Pinning",
     "Policy",
     "Preprocessing",
+    "Quality",
     "RunningScale",
     "Screen",
     "Simulator",
@@ -216,10 +224,13 @@ __all__ = [
     "open_checkpoint",
     "open_policy",
     "perturbation_table",
+    "quality_job",
+    "quality_of",
     "read_adatas",
     "read_effect",
     "read_events",
     "read_model",
+    "read_quality",
     "read_screen",
     "recover_stages",
     "recover_stages_job",
@@ -236,6 +247,7 @@ __all__ = [
     "train_job",
     "trajectory_length",
     "write_effect",
+    "write_quality",
     "write_result",
     "write_screen",
 ]

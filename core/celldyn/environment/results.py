@@ -17,6 +17,7 @@ from celldyn import keys
 from celldyn.data import record
 from celldyn.data.words import counted
 from celldyn.environment.fitted import FittedEnvironment
+from celldyn.environment.quality_results import delete_quality, read_quality
 from celldyn.environment.result_effects import (
     StoredEffect,
     delete_effect,
@@ -169,6 +170,7 @@ def _drop_earlier(adata: AnnData, fitted: FittedEnvironment) -> set[str]:
             gone |= delete_effect(adata, name)
         for name in screen_names(adata):
             gone |= delete_screen(adata, name)
+        gone |= delete_quality(adata)
     return gone
 
 
@@ -265,6 +267,8 @@ def summary(adata: AnnData) -> str:
     spread = adata.obs.get(keys.ENVIRONMENT_SPREAD.name)
     if spread is not None:
         lines.append(f"Starts disagree by {np.nanmean(spread):.2g} sd of the data")
+    if keys.ENVIRONMENT_QUALITY.name in home_of(adata):
+        lines += str(read_quality(adata)).splitlines()
     lines += [f"Perturbed: {name}" for name in effect_names(adata)]
     lines += [f"Screened: {name}" for name in screen_names(adata)]
     lines += [f"Note: {note}" for note in fitted.notes]
