@@ -200,11 +200,14 @@ def _trained(
     log: EventLog | None,
 ) -> FittedEnvironment:
     """Train on this machine in one process, or on Ray where several learners are asked for."""
-    from celldyn.environment import fit_job
+    from celldyn.cluster_environment import fit_on_ray_job
     from celldyn.environment.checkpoints import Checkpoints
 
     kept = Checkpoints(given.checkpoint_dir, name)
-    job = fit_job(tables, config, start=start, checkpoint=kept, log=log, device=given.device)
+    job = fit_on_ray_job(
+        tables, config, start=start, checkpoint=kept, log=log, device=given.device,
+        address=given.address,
+    )  # fmt: skip
     return run(job, bar=not given.quiet)
 
 

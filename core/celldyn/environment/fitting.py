@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import torch
 
     from celldyn.environment.fitted import FittedEnvironment
+    from celldyn.environment.gathering import TrainingData
     from celldyn.environment.train import Checkpoint, Log
 
 
@@ -43,22 +44,39 @@ def fit_job(
     DataError
         If modalities have different cells, or values that cannot be prepared.
     """
-    from celldyn.environment.gathering import gather_job, modalities_of
-    from celldyn.environment.importing import with_names
     from celldyn.environment.train import train_job
 
     if config is None:
         config = start.config if start is not None else EnvironmentConfig.preset("recommended")
-    prepared = None
-    if start is not None:  # networks know features as they were prepared for them
-        start = with_names(start, modalities_of(adatas))
-        prepared = start.preprocessing
-    data = yield from gather_job(adatas, config.data, seed=config.seed, preprocessing=prepared)
+    data, start = yield from prepared_job(adatas, config, start)
     return (
         yield from train_job(
             data, config, start=start, checkpoint=checkpoint, log=log, device=device
         )
     )
+
+
+def prepared_job(
+    adatas: Any,  # noqa: ANN401
+    config: EnvironmentConfig,
+    start: FittedEnvironment | None = None,
+) -> Job[tuple[TrainingData, FittedEnvironment | None]]:
+    """Prepare modalities as they are trained on.
+
+    Returns
+    -------
+    The data, prepared as for `start` if a training goes on: networks know features as they were
+    then. And `start`, with the names of the data where it has none.
+    """
+    from celldyn.environment.gathering import gather_job, modalities_of
+    from celldyn.environment.importing import with_names
+
+    prepared = None
+    if start is not None:
+        start = with_names(start, modalities_of(adatas))
+        prepared = start.preprocessing
+    data = yield from gather_job(adatas, config.data, seed=config.seed, preprocessing=prepared)
+    return data, start
 
 
 def fit(

@@ -16,6 +16,7 @@ from celldyn.environment.config import EnvironmentConfig
 from celldyn.environment.early_stopping import EarlyStopping
 from celldyn.environment.fitted import FittedEnvironment
 from celldyn.environment.networks import Pinning, Policy
+from celldyn.environment.sharing import Crew, go_on
 from celldyn.environment.trainer import Trainer, copied
 from celldyn.environment.world import Tissue
 from celldyn.errors import DataError, FileFormatError
@@ -73,7 +74,7 @@ def train_job(
     place = choose_device(str(device))
     trainer = Trainer(tissue_of(data).to(place), config, start)
     if goes_on(start, data):
-        trainer.load_state(start.resume)
+        go_on(trainer, start.resume, same=Crew.of(start.config).is_alone)
     with few_threads() if place.type == "cpu" else nullcontext():
         return (
             yield from course_job(
@@ -103,12 +104,20 @@ def goes_on(start: FittedEnvironment | None, data: TrainingData) -> TypeGuard[Fi
 class Learner(Protocol):
     """What a course of training needs: a `Trainer`, or several that look like one."""
 
-    policy: Policy
-    pinning: tuple[Pinning, ...]
     config: EnvironmentConfig
     rank: int
     updates: int
     timesteps: int
+
+    @property
+    def policy(self) -> Policy:
+        """As it is now."""
+        ...
+
+    @property
+    def pinning(self) -> tuple[Pinning, ...]:
+        """As they are now."""
+        ...
 
     def update_job(self) -> Job[dict[str, float]]:
         """See `Trainer.update_job`."""
