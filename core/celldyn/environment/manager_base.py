@@ -17,7 +17,13 @@ from celldyn.data.words import counted
 from celldyn.devices import choose_device
 from celldyn.environment.clamps import Clamp
 from celldyn.environment.config import SpaceConfig
-from celldyn.environment.manager_cells import drawn, features_job, put_known, tables_of
+from celldyn.environment.manager_cells import (
+    drawn,
+    features_job,
+    partition_of,
+    put_known,
+    tables_of,
+)
 from celldyn.environment.manager_options import Spatial, counts_of, opened, with_options
 from celldyn.environment.simulating import Simulator
 from celldyn.environment.trajectories import EnvironmentState
@@ -145,10 +151,11 @@ class ManagerBase:
     ) -> Job[None]:
         """Set what cells are.
 
-        Where there are as many cells as before they stay where they are, as fast as they are: the
-        first of the new cells is where the first of the old was. Where there are more or fewer,
-        those of the same names stay, and others begin at places drawn at random. What
-        perturbations changed of the former cells is gone; those for all cells go on holding.
+        Cells that training kept apart, by columns of obs, never meet here either. Where there are
+        as many cells as before they stay where they are, as fast as they are: the first of the new
+        cells is where the first of the old was. Where there are more or fewer, those of the same
+        names stay, and others begin at places drawn at random. What perturbations changed of the
+        former cells is gone; those for all cells go on holding.
 
         Parameters
         ----------
@@ -160,7 +167,8 @@ class ManagerBase:
         chunk_size
             Without meaning here: blocks are as large as memory allows.
         suppress_warning
-            Whether nothing is said where the number of cells changes.
+            Whether nothing is said where the number of cells changes, or where cells meet that
+            training kept apart.
         strict
             Whether another number of cells is refused.
 
@@ -179,7 +187,17 @@ class ManagerBase:
         features = yield from features_job(
             self.fitted.preprocessing, tables, self.fitted.inputs, preprocess=preprocess
         )
-        simulator = Simulator(self.fitted, features, space=self.space, device=self.device)
+        columns = self.fitted.config.partition_cols
+        partition = partition_of(tables, columns)
+        if columns and partition is None and not suppress_warning:
+            warnings.warn(
+                f"training kept cells apart by {', '.join(columns)}, which these cells have not: "
+                "all meet",
+                stacklevel=4,
+            )
+        simulator = Simulator(
+            self.fitted, features, space=self.space, device=self.device, partition=partition
+        )
         state = self._carried(names, suppress_warning=suppress_warning)
         # All is well: only now anything changes.
         self._simulator, self._state = simulator, state

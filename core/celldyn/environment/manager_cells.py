@@ -16,6 +16,7 @@ from torch import Tensor
 from celldyn.environment.config import SpaceConfig
 from celldyn.environment.gathering import modalities_of
 from celldyn.environment.preprocessing import Preprocessing
+from celldyn.environment.splitting import partitions_of
 from celldyn.environment.stepping import start
 from celldyn.environment.trajectories import EnvironmentState
 from celldyn.errors import DataError
@@ -60,6 +61,34 @@ def tables_of(adatas: Any, K: int, inputs: Sequence[int]) -> list[AnnData | None
     for k, table in zip(places, tables, strict=True):
         found[k] = table
     return found
+
+
+def taken(table: AnnData, rows: Any = None, names: Sequence[str] | None = None) -> AnnData:  # noqa: ANN401
+    """Return some cells of a table, and features in some order; None for all.
+
+    Views of what is on disk cannot be viewed again: what is wanted is taken of the table itself.
+    """
+    wanted = table.obs_names if rows is None else table.obs_names[rows]
+    base = getattr(table, "_adata_ref", None)
+    if base is not None and table.isbacked and table.is_view:
+        columns = list(table.var_names if names is None else names)
+        return base[wanted, columns]
+    if names is None:
+        return table if rows is None else table[rows]
+    return table[:, list(names)] if rows is None else table[rows, list(names)]
+
+
+def partition_of(
+    tables: Sequence[AnnData | None], columns: Sequence[str]
+) -> NDArray[np.int64] | None:
+    """Return numbers of the groups that training kept apart, (n,); None where all meet.
+
+    None, too, where a column is missing, as in pseudocells.
+    """
+    obs = [table.obs for table in tables if table is not None]
+    if not columns or not all(any(column in one for one in obs) for column in columns):
+        return None
+    return partitions_of(obs, columns, len(obs[0]))[0]
 
 
 def features_job(

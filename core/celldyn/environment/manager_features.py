@@ -55,8 +55,9 @@ class FeaturesMixin(StatesMixin):
         target_state
             Known coordinates that told ones are turned and shifted onto: {modality: (n, G)}, or
             (n, G) where a single modality is told. Only cells that were trained on count, where
-            the environment knows them, so that no held-out cell lends its place. None: what is
-            told stays as it is.
+            the environment knows them, so that no held-out cell lends its place; sections that
+            training kept apart are turned each by itself, and those without training cells stay.
+            None: what is told stays as it is.
         inverse_preprocess
             Whether raw features are told, not preprocessed ones.
         chunk_size
@@ -84,7 +85,10 @@ class FeaturesMixin(StatesMixin):
             truth = _truth_of(target_state, k, chosen)
             if truth is not None and k in self.spatial:
                 reflection = self.fitted.config.reflection
-                told = aligned(told, truth, self._trained(), reflection=reflection)
+                told = aligned(
+                    told, truth, self._trained(), reflection=reflection,
+                    partition=self.simulator.partition,
+                )  # fmt: skip
             found.append(told)
         return found if every else found[0]
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from celldyn.devices import few_threads
 from celldyn.environment.clamp_making import checked_rows
+from celldyn.environment.manager_cells import taken
 from celldyn.environment.manager_screen import ScreenMixin
 from celldyn.environment.stage_recovery import STAGE_TIME, recover_stages_job
 from celldyn.environment.stages import StageRecovery
@@ -42,6 +43,7 @@ class StagesMixin(ScreenMixin):
         start: float = 0.0,
         end: float = 1.0,
         time: float = STAGE_TIME,
+        rest_time: float = 512.0,
         n_pcells: int | None = None,
         kmeans_modality: int = 0,
         ot_modality: int = 0,
@@ -62,6 +64,8 @@ class StagesMixin(ScreenMixin):
             Biological times of both stages, such as hours.
         time
             Seconds of the environment from one to the other.
+        rest_time
+            Seconds, at most, in which cells come to rest at the origin.
         n_pcells, kmeans_modality, ot_modality
             See `generate_pseudocells`; modalities are counted among those that are there.
 
@@ -79,15 +83,15 @@ class StagesMixin(ScreenMixin):
         if (masks[0] & masks[1]).any():
             raise DataError("both stages have some cells in common", "choose two that are apart")
         stages: list[Sequence[Any]] = [
-            [None if table is None else table[np.flatnonzero(mask)] for table in self.adatas]
+            [None if one is None else taken(one, np.flatnonzero(mask)) for one in self.adatas]
             for mask in masks
         ]
         with few_threads():
             return (
                 yield from recover_stages_job(
                     self.fitted, stages[0], stages[1], start=start, end=end, time=time,
-                    n_pcells=n_pcells, kmeans_modality=kmeans_modality, ot_modality=ot_modality,
-                    seed=self.seed, device=self.device,
+                    rest_time=rest_time, n_pcells=n_pcells, kmeans_modality=kmeans_modality,
+                    ot_modality=ot_modality, seed=self.seed, device=self.device,
                 )
             )  # fmt: skip
 

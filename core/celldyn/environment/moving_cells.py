@@ -41,6 +41,7 @@ class CellRun:
         clamps: Sequence[Clamp],
         test: SteadyTest | None,
         steps: int,
+        apart: Sequence[Tensor] = (),
     ) -> None:
         self._space, self._policy, self._begin = space, fitted.policy, state
         self.position, self.velocity = state.position, state.velocity
@@ -48,20 +49,31 @@ class CellRun:
             fitted.policy, fitted.inputs, modalities, pinning, clamps, state.held, space.delta
         )  # fmt: skip
         self._base, self._test = base, test
-        self._n_environments = state.n_environments
+        self._n_environments, self._apart = state.n_environments, apart
         self._embedded = self._now()
         self._done, self.at_rest = 0, False
         self._looked = 0
         self._look_every = 1 if state.position.device.type == "cpu" else _SPEEDS_AT_ONCE
         self._course = torch.zeros(steps, state.n_environments, 2, device=state.position.device)
         self._steps = steps
-        self._reached: int | None = None
 
-    def _now(self) -> Embedded:
+    def _now(self) -> list[Embedded]:
+        """Return what cells see, embedded: of all, or of each group that is kept apart."""
         embedded = self._clamps.embedded(self._base)
         if embedded.self_part.dim() == 2:
-            return embedded.repeat(self._n_environments)
-        return embedded
+            embedded = embedded.repeat(self._n_environments)
+        if len(self._apart) < 2:
+            return [embedded]
+        return [Embedded(*(part[:, cells] for part in embedded)) for cells in self._apart]
+
+    def _actions(self) -> Tensor:
+        if len(self._apart) < 2:
+            return self._policy.mean_action(self.position, self.velocity, self._embedded[0])
+        action = torch.empty_like(self.position)
+        for cells, embedded in zip(self._apart, self._embedded, strict=True):
+            here, fast = self.position[:, cells], self.velocity[:, cells]
+            action[:, cells] = self._policy.mean_action(here, fast, embedded)
+        return action
 
     @torch.no_grad()
     def step(self) -> None:
@@ -69,7 +81,7 @@ class CellRun:
         time = self._begin.time + self._done * self._space.delta
         if self._clamps.advance(time):
             self._embedded = self._now()
-        action = self._policy.mean_action(self.position, self.velocity, self._embedded)
+        action = self._actions()
         if self._clamps.pushes:
             action = self._clamps.pushed(self.position, self.velocity, action, time)
         self.position, self.velocity, _ = moved(self.position, self.velocity, action, self._space)

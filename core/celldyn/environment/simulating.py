@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from celldyn.environment.clamp_run import check_clamps
@@ -43,6 +44,8 @@ class Simulator:
         The space, if not that of the training.
     device
         Where it runs.
+    partition
+        (n,) numbers: cells of different ones never meet; None: all may.
 
     Raises
     ------
@@ -57,6 +60,7 @@ class Simulator:
         *,
         space: SpaceConfig | None = None,
         device: torch.device | str = "cpu",
+        partition: NDArray[np.int64] | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.fitted = fitted
@@ -70,6 +74,11 @@ class Simulator:
         self.pinning = dict(zip(fitted.targets, fitted.pinning, strict=True))
         self.n_cells = len(self.modalities[fitted.inputs[0]])
         self._embedded: Embedded | None = None
+        self.partition = partition
+        codes = () if partition is None else np.unique(partition)
+        self._apart = [
+            torch.from_numpy(np.flatnonzero(partition == code)).to(self.device) for code in codes
+        ]
 
     def _check(self) -> None:
         missing = [k for k in self.fitted.inputs if k not in self.modalities]
@@ -162,7 +171,7 @@ class Simulator:
         steps, every = frame_steps(time, skip_time, self.space.delta)
         run = CellRun(
             self.fitted, self.space, self.modalities, self.pinning, self.embedded, state, clamps,
-            test, steps,
+            test, steps, self._apart,
         )  # fmt: skip
         most, shape = frames_of(steps, every), _squeezed(state.position).shape
         positions = Recorder(most, tuple(shape), store)

@@ -135,16 +135,28 @@ def spread_job(
         told_job = tell_job(fitted, positions, k, counts=counts, device=simulator.device)
         values = yield from scaled(told_job, 0.9 + units * at, 1.0, units=units)
         if k in spatial:
-            values = _together(values, reflection=fitted.config.reflection)
+            values = _together(
+                values, reflection=fitted.config.reflection, partition=simulator.partition
+            )
         mean[k], sd[k] = values.mean(axis=0), values.std(axis=0, ddof=1)
         scale[k] = mean[k].std(axis=0)
     names = {k: fitted.preprocessing.maps[k].names for k in fitted.targets}
     return Spread(positions, mean, sd, scale, names, run.report)
 
 
-def _together(values: Floats, *, reflection: bool) -> Floats:
-    """Turn and shift coordinates of every start onto those of the first, (S, n, G)."""
-    source = values.astype(np.float64)
-    R, t = rigid_alignment(source[1:], np.broadcast_to(source[0], source[1:].shape).copy(),
-                           reflection=reflection)  # fmt: skip
-    return np.concatenate([values[:1], np.asarray(source[1:] @ R + t, np.float32)])
+def _together(
+    values: Floats, *, reflection: bool, partition: NDArray[np.int64] | None = None
+) -> Floats:
+    """Turn and shift coordinates of every start onto those of the first, (S, n, G).
+
+    Sections that are kept apart are turned each by itself.
+    """
+    found = values.copy()
+    parts = np.zeros(values.shape[1], np.int64) if partition is None else partition
+    for code in np.unique(parts):
+        here = parts == code
+        source = values[1:, here].astype(np.float64)
+        onto = np.broadcast_to(values[0, here].astype(np.float64), source.shape).copy()
+        R, t = rigid_alignment(source, onto, reflection=reflection)
+        found[1:, here] = source @ R + t
+    return found

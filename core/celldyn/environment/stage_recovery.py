@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from celldyn.environment.biological_clock import BiologicalClock, biological_time
 from celldyn.environment.costs import memory_of, require_memory
-from celldyn.environment.manager_cells import features_job, tables_of
+from celldyn.environment.manager_cells import features_job, tables_of, taken
 from celldyn.environment.pseudocells import generate_pseudocells_job
 from celldyn.environment.recording import frame_steps, frames_of
 from celldyn.environment.simulating import Simulator
@@ -186,7 +186,7 @@ def _ordered(table: AnnData, fitted: FittedEnvironment, modality: int) -> Any:  
     if tuple(map(str, table.var_names)) == tuple(names):
         return table
     if set(names) <= set(map(str, table.var_names)):
-        return table[:, list(names)]
+        return taken(table, names=names)
     return table
 
 

@@ -108,7 +108,12 @@ def _in_blocks_job(
 
 
 def aligned(
-    told: Floats, truth: ArrayLike, train: NDArray[np.bool_] | None, *, reflection: bool = False
+    told: Floats,
+    truth: ArrayLike,
+    train: NDArray[np.bool_] | None,
+    *,
+    reflection: bool = False,
+    partition: NDArray[np.int64] | None = None,
 ) -> Floats:
     """Return coordinates turned and shifted onto known ones, without a look at held-out cells.
 
@@ -122,6 +127,9 @@ def aligned(
         (n,) which cells were trained on; None: all that are known count.
     reflection
         Whether it may be mirrored.
+    partition
+        (n,) numbers of sections, each of which is turned by itself; one without known training
+        cells stays as it is. None: all are one.
 
     Raises
     ------
@@ -134,17 +142,23 @@ def aligned(
             f"the known coordinates are of shape {known.shape} and {told.shape[-2:]} are told",
             "give one row per cell; NaN where it is not known",
         )
-    counts = np.isfinite(known).all(axis=1)
+    usable = np.isfinite(known).all(axis=1)
     if train is not None:
-        counts &= train
-    if counts.sum() < 2:
+        usable &= train
+    parts = np.zeros(len(known), np.int64) if partition is None else partition
+    found, turned = told.copy(), False
+    for code in np.unique(parts):
+        here = parts == code
+        by = here & usable
+        if by.sum() < 2:
+            continue
+        onto = np.broadcast_to(known[by], (*told.shape[:-2], *known[by].shape)).copy()
+        R, t = rigid_alignment(told[..., by, :].astype(np.float64), onto, reflection=reflection)
+        found[..., here, :] = told[..., here, :] @ R + t
+        turned = True
+    if not turned:
         raise DataError(
-            f"{int(counts.sum())} training cells have known coordinates",
+            f"{int(usable.sum())} training cells have known coordinates",
             "give those of at least two cells that were trained on",
         )
-    shape = (*told.shape[:-2], int(counts.sum()), told.shape[-1])
-    R, t = rigid_alignment(
-        np.asarray(told[..., counts, :], np.float64), np.broadcast_to(known[counts], shape).copy(),
-        reflection=reflection,
-    )  # fmt: skip
-    return np.asarray(told @ R + t, np.float32)
+    return found
