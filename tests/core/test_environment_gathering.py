@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import fsspec
 import mudata
 import numpy as np
 import pytest
 import torch
 from environment_data_cases import coordinates, counts, csr, table
+from scipy import sparse
 
 from celldyn.environment import as_modality, gather, gather_job, modalities_of, read_adatas
 from celldyn.environment.config import DataConfig
 from celldyn.environment.gathering import roles
-from celldyn.errors import ConfigError, DataError, FileFormatError, MissingKeyError
+from celldyn.environment.preprocessing_blocks import Modality
+from celldyn.errors import (
+    ConfigError,
+    DataError,
+    FileFormatError,
+    MissingKeyError,
+    UnavailableError,
+)
 from celldyn.jobs import Progress, run
 
 IMPUTE = {"target_modalities": [1], "spatial": [1], "pca_dim": [6, 0], "log_modalities": [0]}
@@ -188,6 +197,41 @@ def test_files_are_read_backed_and_filtered_as_in_memory(tmp_path):
         read_adatas(tmp_path / "nothing.h5mu")
     with pytest.raises(DataError, match="no file was named"):
         read_adatas()
+
+
+@pytest.mark.parametrize("form", [np.asarray, csr])
+def test_views_of_zarr_stay_on_disk(form, tmp_path):
+    adata = table(counts(), form=form)
+    adata.write_zarr(tmp_path / "a.zarr")
+    (backed,) = read_adatas(tmp_path / "a.zarr", backed=True)
+    config = DataConfig(pca_dim=[0])
+    cells = backed.obs_names[::-2]
+    view = Modality(backed[cells])
+    assert not isinstance(view._matrix, np.ndarray | sparse.spmatrix)  # nothing was read yet
+    data, expected = gather([backed[cells]], config), gather([adata[cells]], config)
+    torch.testing.assert_close(data.modalities[0], expected.modalities[0])
+
+
+@pytest.mark.parametrize("form", [np.asarray, csr])
+@pytest.mark.parametrize("backed", [False, True])
+def test_files_of_another_machine_are_read(form, backed, tmp_path):
+    adata = table(counts(), form=form)
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file("/bucket/a.h5ad", (tmp_path / "a.h5ad").read_bytes())
+    (found,) = read_adatas("memory://bucket/a.h5ad", backed=backed)
+    config = DataConfig(pca_dim=[6], log_modalities=[0])
+    data, expected = gather([found[10:60]], config), gather([adata[10:60]], config)
+    torch.testing.assert_close(data.modalities[0], expected.modalities[0], rtol=0, atol=1e-5)
+    with pytest.raises(FileFormatError, match="cannot be read"):
+        read_adatas("memory://bucket/nothing.h5ad", backed=backed)
+    with pytest.raises(UnavailableError, match="cannot be opened here"):
+        read_adatas("nonsense://bucket/a.h5ad", backed=backed)
+    with pytest.raises(UnavailableError, match="the only kind"):
+        read_adatas("memory://bucket/a.csv")
+    memory.pipe_file("/bucket/b.h5ad", b"no hdf5 at all")
+    with pytest.raises(FileFormatError):
+        read_adatas("memory://bucket/b.h5ad", backed=backed)
 
 
 def test_parts_of_an_anndata_are_modalities():

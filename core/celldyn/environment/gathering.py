@@ -18,6 +18,7 @@ from celldyn.data.words import counted
 from celldyn.environment.config import DataConfig
 from celldyn.environment.preprocessing import Preprocessing
 from celldyn.environment.preprocessing_checks import check_indices
+from celldyn.environment.remote_files import is_remote, read_remote
 from celldyn.environment.splitting import partitions_of, training_cells
 from celldyn.errors import ConfigError, DataError
 from celldyn.jobs import Job, run
@@ -83,9 +84,10 @@ def read_adatas(*paths: str | Path, backed: bool = False) -> list[AnnData]:
     Parameters
     ----------
     paths
-        `.h5ad`, `.zarr`, `.h5mu`, and whatever else `celldyn.data.read` takes.
+        `.h5ad`, `.zarr`, `.h5mu`, and whatever else `celldyn.data.read` takes; or the address of
+        an `.h5ad` file on another machine, such as s3://bucket/cells.h5ad.
     backed
-        Whether matrices stay on disk (`.h5ad`, `.zarr`, `.h5mu`); they are then read in blocks.
+        Whether matrices stay where they are (`.h5ad`, `.zarr`, `.h5mu`), and are read in blocks.
 
     Raises
     ------
@@ -99,8 +101,11 @@ def read_adatas(*paths: str | Path, backed: bool = False) -> list[AnnData]:
     if not paths:
         raise DataError("no file was named", "give one per modality")
     tables: list[AnnData] = []
-    for path in map(Path, paths):
-        if path.suffix == ".h5mu":
+    for given in paths:
+        path = Path(given)
+        if is_remote(given):
+            tables.append(read_remote(str(given), backed=backed))
+        elif path.suffix == ".h5mu":
             tables += _read_mudata(path, backed=backed)
         else:
             tables.append(read(path, backed=backed))

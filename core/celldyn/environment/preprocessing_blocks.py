@@ -87,16 +87,16 @@ class Modality:
         names = getattr(self.data, "var_names", None)
         return tuple(map(str, range(self.data.shape[1]) if names is None else names))
 
-    @cached_property
+    @property
     def _on_disk(self) -> bool:
-        return bool(getattr(self.data, "isbacked", False)) or hasattr(self._matrix, "group")
+        return bool(getattr(self.data, "isbacked", False)) or _stays(self._matrix)
 
     @cached_property
     def _view(self) -> tuple[Any, Ints | None, Ints | None]:
         """What is read, and which rows and columns of it: views of what is on disk stay there."""
         data = self.data
         base = getattr(data, "_adata_ref", None)
-        if base is None or not (data.isbacked and data.is_view):
+        if base is None or not data.is_view or not (data.isbacked or _stays(base.X)):
             return data, None, None
         rows = base.obs_names.get_indexer(data.obs_names)
         columns = base.var_names.get_indexer(data.var_names)
@@ -200,6 +200,11 @@ class Modality:
     def _feature(self, column: int) -> str:
         at = column if self.columns is None else int(self.columns[column])
         return self.feature_names[at]
+
+
+def _stays(matrix: Any) -> bool:  # noqa: ANN401
+    """Whether a matrix is on disk: anndata's sparse data set, or an array of HDF5 or zarr."""
+    return hasattr(matrix, "group") or (hasattr(matrix, "chunks") and hasattr(matrix, "attrs"))
 
 
 def by_name(modality: Modality, names: tuple[str, ...]) -> Modality:
