@@ -19,7 +19,7 @@ from celldyn.environment.config import DataConfig
 from celldyn.environment.preprocessing import Preprocessing
 from celldyn.environment.preprocessing_checks import check_indices
 from celldyn.environment.remote_files import is_remote, read_remote
-from celldyn.environment.splitting import partitions_of, training_cells
+from celldyn.environment.splitting import obs_of, partitions_of, training_cells
 from celldyn.errors import ConfigError, DataError
 from celldyn.jobs import Job, run
 
@@ -131,7 +131,8 @@ def modalities_of(data: Any) -> list[AnnData]:  # noqa: ANN401
     Parameters
     ----------
     data
-        A MuData; an AnnData; or several AnnData, arrays or sparse matrices.
+        A MuData; an AnnData; or several AnnData, arrays or sparse matrices, or collections of
+        AnnData as one (anndata's AnnCollection).
 
     Returns
     -------
@@ -221,7 +222,7 @@ def gather_job(
     config = DataConfig() if config is None else config
     tables = modalities_of(data)
     inputs, targets = roles(len(tables), config)
-    obs = [each.obs for each in tables] + ([data.obs] if hasattr(data, "mod") else [])
+    obs = [obs_of(each) for each in (*tables, *([data] if hasattr(data, "mod") else ()))]
     obs_names = tuple(map(str, tables[0].obs_names))
     partition, partition_names = partitions_of(obs, config.partition_cols, len(obs_names))
     train, notes = training_cells(obs, config, partition, partition_names, seed)

@@ -27,6 +27,25 @@ _GAP = 2
 """Reading on over rows that are not wanted is cheaper than many reads, up to this many per row."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Collected:
+    """The matrix of anndata's AnnCollection, several files as one, whose rows are read alone."""
+
+    data: Any
+    dtype: np.dtype[Any] = field(default=np.dtype(np.float32))
+    group: None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_obs, n_features)."""
+        n, n_features = self.data.shape
+        return int(n), int(n_features)
+
+    def __getitem__(self, rows: Any) -> Any:  # noqa: ANN401
+        whole = np.arange(self.shape[0])
+        return self.data[whole[rows]].X
+
+
 @dataclass(frozen=True, eq=False)
 class Modality:
     """One modality, read in blocks.
@@ -34,7 +53,8 @@ class Modality:
     Parameters
     ----------
     data
-        (n, G) AnnData in memory or backed, of which X is read; an array; or a sparse matrix.
+        (n, G) AnnData in memory or backed, of which X is read; anndata's AnnCollection of several;
+        an array; or a sparse matrix.
     name
         What an error calls it.
     columns
@@ -106,6 +126,8 @@ class Modality:
     @cached_property
     def _matrix(self) -> Any:  # noqa: ANN401
         whole = self._view[0]
+        if type(whole).__name__ in ("AnnCollection", "AnnCollectionView"):
+            return Collected(whole)
         matrix = whole.X if hasattr(whole, "obs_names") else whole
         if getattr(matrix, "format", None) in ("csr", "csc", None):
             return matrix if hasattr(matrix, "shape") else None

@@ -20,6 +20,15 @@ _NO = ("false", "no")
 _YES = ("true", "yes")
 
 
+def obs_of(table: Any) -> pd.DataFrame:  # noqa: ANN401
+    """Return the obs of a table; that of a view of a collection is put together."""
+    obs = table.obs
+    if isinstance(obs, pd.DataFrame):
+        return obs
+    return pd.DataFrame({name: np.asarray(obs[name]) for name in obs.keys()},  # noqa: SIM118
+                        index=table.obs_names)  # fmt: skip
+
+
 def partitions_of(
     obs: Sequence[pd.DataFrame], columns: Sequence[str], n: int
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
