@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from celldyn.environment.baselines import USUAL
+from celldyn.environment.gathering import TrainingData
 from celldyn.environment.manager_stages import StagesMixin
 from celldyn.environment.results import EnvironmentResult, write_result
+from celldyn.environment.score_tables import imputation_report_job
 from celldyn.environment.spreading import Spread
 from celldyn.environment.telling import tell_job
+from celldyn.errors import DataError
 from celldyn.jobs import Job, run, scaled
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
 
@@ -50,6 +60,76 @@ class ResultsMixin(StagesMixin):
             told=told, report=None if self._trajectory is None else self.report,
             spread=None if spread is None else spread.per_cell(), train=self._trained(),
             seed=self.seed, device=str(self.device),
+        )  # fmt: skip
+
+    def scores(
+        self, methods: Sequence[str] = USUAL, *, progress_bar: bool = True
+    ) -> dict[int, pd.DataFrame]:
+        """Score what cells tell now, beside simple methods; `scores_job`, drained."""
+        return run(self.scores_job(methods), bar=progress_bar)
+
+    def scores_job(self, methods: Sequence[str] = USUAL) -> Job[dict[int, pd.DataFrame]]:
+        """Score what positions tell of held-out cells now, beside simple methods.
+
+        Coordinates are compared as they are told, and turned onto the truth by training cells
+        alone; never by the cells that are scored.
+
+        Parameters
+        ----------
+        methods
+            Names in `celldyn.environment.baselines.IMPUTERS`, each trained on the same cells.
+
+        Returns
+        -------
+        {modality: methods by figures}; see `imputation_report`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `reset_env`, or if it is not known which cells were trained on.
+        DataError
+            If no cell was held out, or a modality that is told is not there.
+        """
+        train = self.get_mask()
+        if train.all() or not train.any():
+            raise DataError(
+                "there is no cell that was held out of the training, or none that was in it",
+                "give cells of both kinds",
+            )
+        for k in self.fitted.targets:
+            if self.adatas[k] is None:
+                raise DataError(
+                    f"modality {k} is not there, so what is told of it cannot be scored",
+                    "give it to set_modalities",
+                )
+        position = self.state.position[0].cpu().numpy()
+        told = []
+        for k in self.fitted.targets:
+            work = tell_job(self.fitted, position, k, inverse=False, device=self.device)
+            told.append((yield from work))
+        data = yield from self._data_job(train)
+        reflection = self.fitted.config.reflection
+        return (
+            yield from imputation_report_job(
+                data, told, methods=methods, seed=self.seed, reflection=reflection
+            )
+        )
+
+    def _data_job(self, train: NDArray[np.bool_]) -> Job[TrainingData]:
+        """Return the cells as training would have them."""
+        fitted, empty = self.fitted, torch.empty((len(train), 0))
+        prepare, modalities = fitted.preprocessing, []
+        for k, table in enumerate(self.adatas):
+            if table is None:
+                modalities.append(empty)
+                continue
+            (values,) = yield from prepare.transform_job([table], [k])
+            modalities.append(torch.from_numpy(values))
+        partition = self.simulator.partition
+        return TrainingData(
+            tuple(modalities), prepare, fitted.inputs, fitted.targets, self.spatial,
+            np.zeros(len(train), np.int64) if partition is None else partition, (), train,
+            self.obs_names, tuple(each.names for each in prepare.maps),
         )  # fmt: skip
 
     def write(self, adata: AnnData, spread: Spread | None = None) -> set[str]:
