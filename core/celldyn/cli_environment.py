@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from celldyn.cli_arguments import given_parameters, option
+from celldyn.cli_environment_asking import add_perturb_cells, add_simulate_cells
 from celldyn.cli_environment_files import (
     SeedParser,
     add_import,
@@ -18,6 +19,7 @@ from celldyn.cli_environment_files import (
     read_modalities,
     tell_model,
 )
+from celldyn.cli_environment_screen import add_screen_cells, add_stages
 from celldyn.cli_parts import say
 from celldyn.errors import ConfigError
 from celldyn.jobs import run
@@ -38,6 +40,10 @@ def add_environment(commands: argparse._SubParsersAction[argparse.ArgumentParser
         title="commands", required=True, metavar="COMMAND", parser_class=SeedParser
     )
     _add_train(parts)
+    add_simulate_cells(parts)
+    add_perturb_cells(parts)
+    add_screen_cells(parts)
+    add_stages(parts)
     add_import(parts)
     add_show(parts)
 

@@ -105,7 +105,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     """Give a command the environment that it asks."""
     parser.add_argument(
         "model", type=Path,
-        help="what celldyn environment train or import wrote; or a .weights file of CellTRIP",
+        help="what celldyn environment train or import wrote, or a data set that holds it; or a "
+        ".weights file of CellTRIP",
     )  # fmt: skip
     _add_reference(parser)
 
@@ -125,7 +126,12 @@ def _add_reference(parser: argparse.ArgumentParser) -> None:
 
 
 def open_model(given: argparse.Namespace) -> FittedEnvironment:
-    """Return the environment that a command names."""
+    """Return the environment that a command names: of a model's file, or of a data set's."""
+    if given.model.suffix in (".h5ad", ".zarr"):
+        from celldyn.data import read
+        from celldyn.environment.results import read_model
+
+        return read_model(read(given.model))
     from celldyn.environment.opening import open_policy
 
     return open_policy(

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from celldyn.cli_arguments import add_config_arguments, given_parameters
-from celldyn.cli_parts import add_output, say
-from celldyn.errors import ConfigError, DataError, MissingKeyError
+from celldyn.cli_parts import CHANGES, add_output, change_of, chosen_cells, say, write_csv
 from celldyn.jobs import run
 
 if TYPE_CHECKING:
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 
 
 _MOST_ROWS = 20
-_CHANGES = ["knockout", "set", "multiply", "add"]
 
 
 def _part(parts: Any, name: str, what: str, command: Any) -> argparse.ArgumentParser:  # noqa: ANN401
@@ -130,7 +127,7 @@ def add_perturbed(parts: Any) -> None:  # noqa: ANN401
     parser = _part(parts, "perturb", what, _perturb)
     parser.add_argument("--genes", nargs="+", action="extend", required=True, metavar="GENE",
                         help="genes that are changed, all of them at once")  # fmt: skip
-    parser.add_argument("--change", choices=_CHANGES, default="knockout",
+    parser.add_argument("--change", choices=CHANGES, default="knockout",
                         help="what happens to them [default: knockout]")  # fmt: skip
     parser.add_argument("--value", type=float, metavar="X",
                         help="to, by or of how much; not for a knockout")  # fmt: skip
@@ -145,9 +142,9 @@ def _perturb(given: argparse.Namespace) -> None:
     from celldyn.perturbation import Perturbation
 
     config = PerturbConfig(**given_parameters(PerturbConfig, given))
-    changes = dict.fromkeys(given.genes, _change(given))
+    changes = dict.fromkeys(given.genes, change_of(given))
     adata, lsd = _opened(given)
-    inside = _cells(adata, given.cells_where)
+    inside = chosen_cells(adata, given.cells_where)
     perturbation = Perturbation(changes, inside)
     effect = run(
         lsd.perturb_effects_job(
@@ -162,35 +159,6 @@ def _perturb(given: argparse.Namespace) -> None:
     for note in effect.notes:
         say(f"Note: {note}")
     say(f"Written: {written}")
-
-
-def _change(given: argparse.Namespace) -> Any:  # noqa: ANN401
-    from celldyn.perturbation import Change
-
-    if given.change == "knockout" and given.value is not None:
-        raise ConfigError(
-            "a knockout has no value", "leave out --value, or give --change set, multiply or add"
-        )
-    if given.change != "knockout" and given.value is None:
-        raise ConfigError(f"nothing says how much to {given.change}", "give --value")
-    return Change(given.change, given.value or 0.0)
-
-
-def _cells(adata: AnnData, where: str | None) -> NDArray[np.bool_] | None:
-    """Return a mask of cells, (n,); None for all."""
-    if where is None:
-        return None
-    column, sign, value = where.partition("=")
-    if not sign:
-        raise ConfigError(f"{where!r} chooses no cells", "write --cells-where column=value")
-    if column not in adata.obs:
-        raise MissingKeyError(f"there is no column {column!r} in obs", "check its spelling")
-    values = adata.obs[column].astype(str).to_numpy()
-    inside: NDArray[np.bool_] = values == value
-    if not inside.any():
-        some = ", ".join(sorted(set(values))[:12])
-        raise DataError(f"no cell has {column} {value!r}", f"there are {some}")
-    return inside
 
 
 def add_screen(parts: Any) -> None:  # noqa: ANN401
@@ -216,7 +184,7 @@ def _screen(given: argparse.Namespace) -> None:
     config = PerturbConfig(**given_parameters(PerturbConfig, given))
     adata, lsd = _opened(given)
     job = lsd.screen_job(
-        given.cluster_key, cells=_cells(adata, given.cells_where), genes=given.genes,
+        given.cluster_key, cells=chosen_cells(adata, given.cells_where), genes=given.genes,
         changes=given.changes, config=config, housekeeping=given.housekeeping,
     )  # fmt: skip
     screen = run(job, bar=not given.quiet)
@@ -224,19 +192,12 @@ def _screen(given: argparse.Namespace) -> None:
     write_screen(adata, screen, given.name)
     written = _written(adata, given)
     if given.csv is not None:
-        _to_csv(screen.table(), given.csv)
+        write_csv(screen.table(), given.csv)
     say(f"{screen}.")
     say(ranked.head(_MOST_ROWS).to_string(index=False, float_format="{:.4g}".format))
     for note in screen.notes:
         say(f"Note: {note}")
     say(f"Written: {written}")
-
-
-def _to_csv(table: pd.DataFrame, path: Path) -> None:
-    from celldyn.persist import atomic_path
-
-    with atomic_path(path) as draft:
-        table.to_csv(draft, index=False)
 
 
 # --- streamlines --------------------------------------------------------------------------------
@@ -271,7 +232,7 @@ def _streamlines(given: argparse.Namespace) -> None:
     adata.obsm[keys.ARROWS(embedding=given.embedding)] = np.asarray(flow.arrows, np.float32)
     written = _written(adata, given)
     if given.csv is not None:
-        _to_csv(_line_table(flow.streams), given.csv)
+        write_csv(_line_table(flow.streams), given.csv)
     known = np.isfinite(flow.arrows).all(axis=1) & (np.abs(flow.arrows) > 0).any(axis=1)
     say(f"{len(flow.streams)} lines; {known.mean():.0%} of the cells have an arrow")
     say(f"Written: {written}")

@@ -63,7 +63,7 @@ def test_what_was_imported_is_saved_as_ours(folder, tmp_path):
     back = open_policy(save(fitted, tmp_path / "a.safetensors"))
     same(back, fitted)
     assert back.notes == fitted.notes
-    assert not has_names(back.preprocessing)
+    assert not any(map(has_names, back.preprocessing.maps))
 
 
 def test_features_get_names_of_data_once(folder):
@@ -71,8 +71,10 @@ def test_features_get_names_of_data_once(folder):
     table = anndata.AnnData(COUNTS, var=pd.DataFrame(index=genes))
     fitted = with_names(imported(folder), [table, None])
     assert fitted.preprocessing.maps[0].names == tuple(genes)
-    assert has_names(fitted.preprocessing)
-    assert fitted.preprocessing.maps[1].names == ("0", "1")
+    assert list(map(has_names, fitted.preprocessing.maps)) == [True, False]
+    places = anndata.AnnData(PLACES, var=pd.DataFrame(index=["x", "y"]))
+    both = with_names(fitted, [None, places]).preprocessing
+    assert [each.names for each in both.maps] == [tuple(genes), ("x", "y")]
     other = anndata.AnnData(COUNTS[:, ::-1], var=pd.DataFrame(index=genes[::-1]))
     assert with_names(fitted, [other, None]) is fitted
     expected = imported(folder).preprocessing.transform([COUNTS], [0])[0]
@@ -131,3 +133,22 @@ def test_files_that_do_not_belong_together(folder, tmp_path):
     (tmp_path / "empty").write_bytes(b"")
     with pytest.raises(FileFormatError, match="no checkpoint"):
         open_policy(tmp_path / "empty", folder / "m.pre")
+
+
+def test_a_manager_of_their_files_knows_features_by_the_names_of_the_data(folder):
+    from celldyn.environment import BasicManager
+
+    genes = anndata.AnnData(COUNTS, var=pd.DataFrame(index=[f"g{k}" for k in range(9)]))
+    manager = BasicManager(
+        policy_fname=folder / "m-0800.weights", preprocessing_fname=folder / "m.pre",
+        mask_fname=folder / "m.mask", adatas=[genes, None], spatial=[1],
+        policy_kwargs={"attention_heads": 4},
+    )  # fmt: skip
+    manager.reset_env()
+    manager.add_perturbation("g3", feature_targets=0, clamping="post")
+    times, states = manager.simulate(time=1.0, skip_time=0.5, progress_bar=False)
+    assert times.tolist() == [0, 0.5, 1]
+    assert states[0].shape == (3, 20, 2)
+    np.testing.assert_array_equal(manager.get_mask(), np.arange(20) % 2 == 1)
+    with pytest.raises(FileFormatError, match="9 features of modality 0, and the data have 8"):
+        BasicManager(fitted=imported(folder), adatas=[genes[:, :8], None])

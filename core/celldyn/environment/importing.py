@@ -19,6 +19,7 @@ from celldyn.errors import FileFormatError
 
 if TYPE_CHECKING:
     from celldyn.environment.preprocessing import Preprocessing
+    from celldyn.environment.preprocessing_map import LinearMap
 
 
 def import_celltrip(
@@ -127,13 +128,13 @@ def _listed(sizes: Sequence[int]) -> str:
     return " and ".join(f"{size:,}" for size in sizes)
 
 
-def has_names(preprocessing: Preprocessing) -> bool:
+def has_names(each: LinearMap) -> bool:
     """Whether features have names, and not only numbers as those of imported files."""
-    return any(each.names != tuple(map(str, range(each.n_raw))) for each in preprocessing.maps)
+    return each.names != tuple(map(str, range(each.n_raw)))
 
 
 def with_names(fitted: FittedEnvironment, tables: Sequence[Any]) -> FittedEnvironment:
-    """Return an environment whose features have the names of data; as it is if it has names.
+    """Return an environment whose features have the names of data; those with names keep them.
 
     Parameters
     ----------
@@ -147,11 +148,13 @@ def with_names(fitted: FittedEnvironment, tables: Sequence[Any]) -> FittedEnviro
     FileFormatError
         If a table has another number of features.
     """
-    if has_names(fitted.preprocessing):
-        return fitted
     maps = fitted.preprocessing.maps
     names = [
-        each.names if table is None or not hasattr(table, "var_names") else tuple(table.var_names)
-        for each, table in zip(maps, tables, strict=True)
+        each.names
+        if has_names(each) or table is None or not hasattr(table, "var_names")
+        else tuple(map(str, table.var_names))
+        for each, table in zip(maps, tables, strict=False)
     ]
+    if len(tables) != len(maps) or names == [each.names for each in maps]:
+        return fitted  # as it is; a wrong number of tables is told where they are prepared
     return replace(fitted, preprocessing=named(fitted.preprocessing, names))

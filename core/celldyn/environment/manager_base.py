@@ -17,6 +17,7 @@ from celldyn.data.words import counted
 from celldyn.devices import choose_device
 from celldyn.environment.clamps import Clamp
 from celldyn.environment.config import SpaceConfig
+from celldyn.environment.importing import with_names
 from celldyn.environment.manager_cells import (
     drawn,
     features_job,
@@ -184,8 +185,10 @@ class ManagerBase:
         first = next(table for table in tables if table is not None)
         names = tuple(map(str, first.obs_names))
         self._check_new_cells(len(names), strict=strict)
+        # Features of CellTRIP's files have no names: they take those of the first data.
+        fitted = with_names(self.fitted, tables) if preprocess else self.fitted
         features = yield from features_job(
-            self.fitted.preprocessing, tables, self.fitted.inputs, preprocess=preprocess
+            fitted.preprocessing, tables, self.fitted.inputs, preprocess=preprocess
         )
         columns = self.fitted.config.partition_cols
         partition = partition_of(tables, columns)
@@ -196,10 +199,11 @@ class ManagerBase:
                 stacklevel=4,
             )
         simulator = Simulator(
-            self.fitted, features, space=self.space, device=self.device, partition=partition
+            fitted, features, space=self.space, device=self.device, partition=partition
         )
         state = self._carried(names, suppress_warning=suppress_warning)
         # All is well: only now anything changes.
+        self.fitted = fitted
         self._simulator, self._state = simulator, state
         self.adatas, self.obs_names = tables, names
 
