@@ -196,6 +196,15 @@ class TrainingConfig(Config):
         1_000_000, "Cell-steps held at once in an optimiser step, which bounds memory.", ge=1,
         advanced=True,
     )  # fmt: skip
+    warm_start_steps: int = param(
+        0,
+        "Steps of imitation first: of cells that go where a linear code of targets says.",
+        ge=0,
+    )
+    critic_updates: int = param(
+        0, "Updates at first in which only the critic learns, after such a start.", ge=0,
+        advanced=True,
+    )  # fmt: skip
     no_bootstrap: bool = param(
         False, "Whether what lies beyond the end of an episode is worth nothing.", advanced=True
     )
@@ -309,7 +318,8 @@ class EnvironmentConfig(DataConfig, SpaceConfig, RewardConfig, PolicyConfig, Tra
 
 PRESETS: dict[Preset, dict[str, Any]] = {
     "recommended": {
-        "friction_force": 0.5, "lr": 2e-3, "lr_final": 0.1, "pinning_lr": 3e-3,
+        "warm_start_steps": 2000, "critic_updates": 3, "initial_std": 0.5, "lr": 1e-3,
+        "lr_final": 0.1, "pinning_lr": 3e-3,
         "num_cells_min": 128, "num_cells_max": 256, "update_timesteps": 131_072,
         "update_iterations": 1, "epoch_size": 65_536, "batch_size": 512, "eval_time": 20.0,
         "max_timesteps": 12_000_000,

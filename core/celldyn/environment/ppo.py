@@ -57,6 +57,8 @@ def update_job(
     config: EnvironmentConfig,
     generator: torch.Generator,
     share: Share | None = None,
+    *,
+    critic_only: bool = False,
 ) -> Job[dict[str, float]]:
     """Learn from a stretch of time.
 
@@ -64,6 +66,8 @@ def update_job(
     ----------
     share
         Makes a vector the mean over learners, in place; None where there is one learner.
+    critic_only
+        Whether only the critic's own layer learns, and cells move as before.
 
     Returns
     -------
@@ -84,7 +88,9 @@ def update_job(
         for at in batches(memory, config.epoch_size, config.batch_size, generator):
             if pace.due():
                 yield Progress("policy learns", k, config.update_iterations)
-            parts = _step(policy, optimiser, memory, lessons, at, tissue, config, share)
+            parts = _step(
+                policy, optimiser, memory, lessons, at, tissue, config, share, critic_only
+            )
             sums += parts
             n_steps += 1
         means = sums / n_steps
@@ -117,6 +123,7 @@ def _step(
     tissue: Tissue,
     config: EnvironmentConfig,
     share: Share | None,
+    critic_only: bool,  # noqa: FBT001
 ) -> Tensor:
     """Go one step of the optimiser; return the five parts of the loss."""
     mask, n = memory.mask(at), memory.position.shape[2]
@@ -130,13 +137,24 @@ def _step(
         parts = _losses(policy, memory, lessons, at[some], advantage[some],
                         None if mask is None else mask[some], tissue, config)  # fmt: skip
         parts = parts / whole
-        parts[0].backward()  # type: ignore[no-untyped-call]
+        if critic_only:
+            _critic_alone(policy, parts[2])
+        else:
+            parts[0].backward()  # type: ignore[no-untyped-call]
         sums += parts.detach()
     if share is not None:
         share(optimiser.gradient, 1.0)
     optimiser.step()
     _follow(policy, memory, lessons, at, mask, tissue, share)
     return sums
+
+
+def _critic_alone(policy: Policy, loss: Tensor) -> None:
+    """Add the gradient of the critic's own layers, and of nothing below."""
+    own = [*policy.critic.parameters(), *policy.critic_act.parameters()]
+    for parameter, slope in zip(own, torch.autograd.grad(loss, own), strict=True):
+        assert parameter.grad is not None
+        parameter.grad += slope
 
 
 def _losses(

@@ -17,6 +17,7 @@ from celldyn.environment.pinning import pinning_job
 from celldyn.environment.ppo import Share, update_job
 from celldyn.environment.rewarding import speed
 from celldyn.environment.rollout import rollout_job
+from celldyn.environment.warm_start import warm_start_job
 from celldyn.environment.world import Tissue, World
 from celldyn.errors import FileFormatError
 from celldyn.jobs import Job
@@ -52,6 +53,16 @@ class Trainer:
         device = tissue.features.device
         self.generator = torch.Generator(device).manual_seed(config.seed + 1000003 * rank)
         self.policy, self.pinning = _networks(tissue, config, start)
+        self._set_optimisers()
+        self.world = World(tissue, config, self._n_environments(), self.generator)
+        mean = (self.world.n + self.world.n_fewest) / 2
+        self.n_steps = max(1, round(config.update_timesteps / (self.world.n_environments * mean)))
+        self.updates = 0 if start is None else start.updates
+        self.timesteps = 0 if start is None else start.timesteps
+        self.kl_beta = config.kl_beta
+
+    def _set_optimisers(self) -> None:
+        config = self.config
         self.optimiser = Adam(
             self.policy, config.lr, weight_decay=config.weight_decay, clip_norm=config.clip_norm
         )
@@ -59,12 +70,6 @@ class Trainer:
             Adam(one, config.pinning_lr, weight_decay=config.weight_decay, clip_norm=None)
             for one in self.pinning
         ]
-        self.world = World(tissue, config, self._n_environments(), self.generator)
-        mean = (self.world.n + self.world.n_fewest) / 2
-        self.n_steps = max(1, round(config.update_timesteps / (self.world.n_environments * mean)))
-        self.updates = 0 if start is None else start.updates
-        self.timesteps = 0 if start is None else start.timesteps
-        self.kl_beta = config.kl_beta
 
     def _n_environments(self) -> int:
         config = self.config
@@ -89,7 +94,14 @@ class Trainer:
         return (yield from self.learn_job(memory, share))
 
     def rollout_job(self) -> Job[Memory]:
-        """Let cells move, and return what they did."""
+        """Let cells move, and return what they did; before the first time they may imitate."""
+        if not self.updates and self.config.warm_start_steps:
+            # All learners draw the same here, so that they begin alike.
+            generator = torch.Generator(self.generator.device).manual_seed(self.config.seed)
+            yield from warm_start_job(
+                self.policy, self.pinning, self.tissue, self.config, generator
+            )
+            self._set_optimisers()  # parameters had become parts of others' vectors
         return (yield from rollout_job(self.world, self.policy, self.pinning, self.n_steps))
 
     def learn_job(self, memory: Memory, share: Share | None = None) -> Job[dict[str, float]]:
@@ -100,6 +112,7 @@ class Trainer:
         learned = yield from update_job(
             self.policy, self.optimiser, memory, self.tissue,
             config.replace(kl_beta=self.kl_beta), self.generator, share,
+            critic_only=self.updates < config.critic_updates,
         )  # fmt: skip
         told = yield from pinning_job(
             self.pinning, self.pinning_optimisers, memory, self.tissue, config, self.generator,
