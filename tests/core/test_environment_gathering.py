@@ -7,12 +7,16 @@ import mudata
 import numpy as np
 import pytest
 import torch
-from anndata import concat
-from anndata.experimental import AnnCollection
 from environment_data_cases import coordinates, counts, csr, table
 from scipy import sparse
 
-from celldyn.environment import as_modality, gather, gather_job, modalities_of, read_adatas
+from celldyn.environment import (
+    as_modality,
+    gather,
+    gather_job,
+    modalities_of,
+    read_adatas,
+)
 from celldyn.environment.config import DataConfig
 from celldyn.environment.gathering import roles
 from celldyn.environment.preprocessing_blocks import Modality
@@ -199,26 +203,6 @@ def test_files_are_read_backed_and_filtered_as_in_memory(tmp_path):
         read_adatas(tmp_path / "nothing.h5mu")
     with pytest.raises(DataError, match="no file was named"):
         read_adatas()
-
-
-@pytest.mark.parametrize("form", [np.asarray, csr])
-def test_collections_of_files_are_one_modality_that_stays_on_disk(form, tmp_path):
-    parts = [table(counts(), form=form, batch=["a"] * 90),
-             table(counts(40, seed=3)[:, :30], form=form, batch=["b"] * 40)]  # fmt: skip
-    parts[1].obs_names = [f"other{i}" for i in range(40)]
-    for k, part in enumerate(parts):
-        part.write_h5ad(tmp_path / f"{k}.h5ad")
-    backed = read_adatas(*(tmp_path / f"{k}.h5ad" for k in range(2)), backed=True)
-    one = AnnCollection(backed, join_vars="inner", join_obs="inner")
-    whole = concat(parts, join="inner")
-    config = DataConfig(pca_dim=[6], log_modalities=[0], partition_cols=["batch"])
-    cells = np.random.default_rng(0).permutation(130)[:100]
-    for mine, theirs in ((one, whole), (one[cells], whole[cells])):
-        data, expected = gather([mine], config), gather([theirs], config)
-        torch.testing.assert_close(data.modalities[0], expected.modalities[0], atol=1e-5, rtol=0)
-        np.testing.assert_array_equal(data.partition, expected.partition)
-        assert data.obs_names == expected.obs_names
-        assert data.feature_names == expected.feature_names
 
 
 @pytest.mark.parametrize("form", [np.asarray, csr])

@@ -36,6 +36,10 @@ def test_figures_are_of_what_places_tell_after_the_run():
     truth = fitted_features(fitted, adatas)[1].numpy()
     expected = imputation_scores(told, truth, TRAIN, spatial=True)
     assert found.tables[1].loc["environment"].to_dict() == pytest.approx(expected)
+    places = course.state.position[0].numpy()
+    again = quality_of(fitted, adatas, places=places, report=found.report, seed=5)
+    assert str(again) == str(found)  # nothing was simulated for it
+    assert "rest" not in str(quality_of(fitted, adatas, places=places))
     assert data.targets == (0, 1)  # this config names no target; those of the environment hold
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from celldyn.environment.importing import import_celltrip
     from celldyn.environment.interpolation import displacement, displacement_job, lerp
     from celldyn.environment.manager import BasicManager
+    from celldyn.environment.merging import merge_adatas
     from celldyn.environment.modality_parts import as_modality
     from celldyn.environment.networks import Pinning, Policy
     from celldyn.environment.opening import open_policy
@@ -132,6 +133,7 @@ _HOME = {
     "linear_perturbation": "baselines",
     "load": "saved",
     "mean_speed": "biological_clock",
+    "merge_adatas": "merging",
     "modalities_of": "gathering",
     "newest": "checkpoints",
     "open_checkpoint": "checkpoints",
@@ -219,6 +221,7 @@ __all__ = [
     "linear_perturbation",
     "load",
     "mean_speed",
+    "merge_adatas",
     "modalities_of",
     "newest",
     "open_checkpoint",

@@ -19,7 +19,7 @@ from celldyn.environment.gathering import TrainingData, gather_job
 from celldyn.environment.quality_results import NAME, Quality
 from celldyn.environment.score_tables import imputation_report_job
 from celldyn.environment.simulating import Simulator
-from celldyn.environment.steady import SteadyTest
+from celldyn.environment.steady import SteadyReport, SteadyTest
 from celldyn.environment.telling import tell_job
 from celldyn.jobs import Job, run, scaled
 
@@ -39,6 +39,8 @@ def quality_job(
     fitted: FittedEnvironment,
     data: Any,  # noqa: ANN401
     *,
+    places: ArrayLike | None = None,
+    report: SteadyReport | None = None,
     time: float | None = None,
     test: SteadyTest | None = None,
     labels: ArrayLike | None = None,
@@ -58,6 +60,8 @@ def quality_job(
     data
         What it was trained on: from `gather_job`; or tables as that takes them, of which training
         cells are those that the environment names.
+    places, report
+        (n, d) where cells are at rest, and whether they are; None lets them move.
     time
         Longest time that cells have, in seconds; None for the longest episode of the training.
     test
@@ -78,19 +82,11 @@ def quality_job(
     """
     if not isinstance(data, TrainingData):
         data = yield from _gathered_job(fitted, data)
-    seconds = fitted.config.max_time if time is None else time
     there = fitted if str(fitted.device) == str(device) else fitted.to(device)
-    simulator = Simulator(
-        there, data.modalities, device=device,
-        partition=data.partition if data.partition_names else None,
-    )  # fmt: skip
-    work = simulator.run_job(
-        simulator.start(seed), time=seconds, skip_time=seconds, test=test or SteadyTest(),
-        store=None,
-    )  # fmt: skip
-    with closing(work):
-        course: Trajectory = yield from scaled(work, 0.0, 1.0, units=0.8)
-    places = course.state.position[0].cpu().numpy()
+    if places is None:
+        seconds = fitted.config.max_time if time is None else time
+        work = _resting_job(there, data, seconds, test or SteadyTest(), seed)
+        places, report = yield from scaled(work, 0.0, 1.0, units=0.8)
     told = []
     for k in fitted.targets:
         features = yield from tell_job(there, places, k, inverse=False, device=device)
@@ -104,7 +100,23 @@ def quality_job(
     )  # fmt: skip
     held = not bool(data.train.all())
     n_scored = int((~data.train).sum()) if held else data.n
-    return Quality(tables, course.report, n_scored, held)
+    return Quality(tables, report, n_scored, held)
+
+
+def _resting_job(
+    fitted: FittedEnvironment, data: TrainingData, seconds: float, test: SteadyTest, seed: int
+) -> Job[tuple[NDArray[np.float32], SteadyReport]]:
+    """Return where cells come to rest, (n, d), and whether they did."""
+    simulator = Simulator(
+        fitted, data.modalities, device=fitted.device,
+        partition=data.partition if data.partition_names else None,
+    )  # fmt: skip
+    work = simulator.run_job(
+        simulator.start(seed), time=seconds, skip_time=seconds, test=test, store=None
+    )
+    with closing(work):
+        course: Trajectory = yield from work
+    return course.state.position[0].cpu().numpy(), course.report
 
 
 def _gathered_job(fitted: FittedEnvironment, tables: Any) -> Job[TrainingData]:  # noqa: ANN401

@@ -33,7 +33,7 @@ class Quality:
     tables
         {modality: table} of methods by the figures of `imputation_scores`.
     report
-        Whether cells had come to rest when they were asked.
+        Whether cells had come to rest when they were asked; None where that is not known.
     n_scored
         Cells that the figures are of.
     held_out
@@ -41,7 +41,7 @@ class Quality:
     """
 
     tables: Mapping[int, pd.DataFrame]
-    report: SteadyReport
+    report: SteadyReport | None
     n_scored: int
     held_out: bool
 
@@ -60,7 +60,7 @@ class Quality:
                 best = str(others.idxmax())
                 said += f"; best simple method {best}: {_figures(table, best)}"
             lines.append(f"{said}.")
-        return "\n".join([*lines, str(self.report)])
+        return "\n".join(lines if self.report is None else [*lines, str(self.report)])
 
 
 def _figures(table: pd.DataFrame, method: str) -> str:
@@ -75,7 +75,7 @@ def write_quality(adata: AnnData, found: Quality) -> set[str]:
         "schema": SCHEMA,
         "modality": table["modality"].to_numpy(np.int64),
         "method": table["method"].to_numpy(str),
-        "report": json.dumps(found.report.to_dict()),
+        "report": json.dumps(None if found.report is None else found.report.to_dict()),
         "n_scored": found.n_scored,
         "held_out": found.held_out,
     }
@@ -112,7 +112,8 @@ def read_quality(adata: AnnData) -> Quality:
         tables = {
             int(k): whole[modality == k].dropna(axis=1, how="all") for k in dict.fromkeys(modality)
         }
-        report = SteadyReport(**json.loads(str(held["report"])))
+        said = json.loads(str(held["report"]))
+        report = None if said is None else SteadyReport(**said)
         return Quality(tables, report, int(held["n_scored"]), bool(held["held_out"]))
     except DAMAGE as error:
         raise damaged("quality") from error
