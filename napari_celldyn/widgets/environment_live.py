@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from celldyn.environment.clamp_making import clamp_of_perturbation
 from celldyn.environment.clamps import Clamp
 from celldyn.errors import CelldynError, MissingKeyError
-from napari_celldyn.widgets.environment_place import laid
 
 if TYPE_CHECKING:
     from celldyn.environment.clamping import Clamping
@@ -282,9 +281,8 @@ class LiveCells:
         frame = self.placing.frame(told) if frame is None else frame
         flow = None
         if with_flow:
-            rate = self.placing.flow(x, v, told, self.delta)
-            flow = np.asarray(rate @ frame[0], np.float32)
-        return View(position, velocity, laid(told, frame), flow), frame
+            flow = self.placing.flow(x, v, told, frame, self.delta)
+        return View(position, velocity, self.placing.laid(told, frame), flow), frame
 
     def told(self, position: Floats, modality: int, gene: str) -> Floats:
         """Return what (n, d) positions tell of a gene, (n,) in raw units."""

@@ -93,4 +93,5 @@ def _placing(learned: Learned, manager: BasicManager, parts: list[AnnData]) -> P
         trained = manager.get_mask()
     except NotFittedError:
         trained = None
-    return Placing.of(manager.fitted, k, np.asarray(parts[k].X, np.float64), trained)
+    truth, partition = np.asarray(parts[k].X, np.float64), manager.simulator.partition
+    return Placing.of(manager.fitted, k, truth, trained, partition)

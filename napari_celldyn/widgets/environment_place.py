@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 LEAST_CELLS = 3
 """Fewer known cells do not say how to turn what is told."""
 
-Frame = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""R (2, 2) and t (1, 2): what is told, turned and shifted onto the tissue, is told @ R + t."""
+Frame = list[tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""R (2, 2) and t (1, 2) of each group: what is told, turned and shifted, is told @ R + t."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,17 +35,20 @@ class Placing:
         The coordinates among its modalities.
     truth
         (n, 2) the cells' own coordinates, in the unit of the tissue.
+    groups
+        Cells that are turned together, positions of each: those of one section.
     known
-        (n,) the cells whose places turn what is told: those that were trained on. Where there
-        are none in view, all do, which serves to look at it and is no score.
+        Of each group the cells whose places turn it: those that were trained on. Where there are
+        none, all do, which serves to look at it and is no score.
     by_training
-        Whether they were trained on.
+        Whether they were trained on, in every group.
     """
 
     fitted: FittedEnvironment
     modality: int
     truth: NDArray[np.float64]
-    known: NDArray[np.bool_]
+    groups: tuple[NDArray[np.intp], ...]
+    known: tuple[NDArray[np.intp], ...]
     by_training: bool
 
     @classmethod
@@ -55,13 +58,29 @@ class Placing:
         modality: int,
         truth: NDArray[np.floating],
         trained: NDArray[np.bool_] | None,
+        partition: NDArray[np.integer] | None = None,
     ) -> Placing:
-        """Return the placing of some cells; `trained` says which were trained on, None all."""
-        known = np.isfinite(truth).all(axis=1)
-        found = known if trained is None else known & trained
-        enough = int(found.sum()) >= LEAST_CELLS
+        """Return the placing of some cells.
+
+        Parameters
+        ----------
+        fitted, modality, truth
+            As the class has them.
+        trained
+            (n,) which cells were trained on; None: all.
+        partition
+            (n,) numbers of sections; None: all are of one.
+        """
         truth = np.asarray(truth, np.float64)[:, :2]
-        return cls(fitted, modality, truth, found if enough else known, enough)
+        there = np.isfinite(truth).all(axis=1)
+        used = there if trained is None else there & trained
+        of = np.zeros(len(truth), np.int64) if partition is None else np.asarray(partition)
+        groups = tuple(np.flatnonzero(of == k) for k in np.unique(of))
+        enough = [int(used[rows].sum()) >= LEAST_CELLS for rows in groups]
+        known = tuple(
+            rows[(used if ok else there)[rows]] for rows, ok in zip(groups, enough, strict=True)
+        )
+        return cls(fitted, modality, truth, groups, known, all(enough))
 
     @torch.no_grad()
     def told(self, position: Tensor) -> NDArray[np.float64]:
@@ -73,16 +92,24 @@ class Placing:
 
     def frame(self, told: NDArray[np.float64]) -> Frame:
         """Return how to lay told coordinates onto the tissue."""
-        return rigid_alignment(told[self.known], self.truth[self.known])
+        return [rigid_alignment(told[rows], self.truth[rows]) for rows in self.known]
+
+    def laid(self, told: NDArray[np.float64], frame: Frame) -> NDArray[np.float32]:
+        """Return told coordinates on the tissue."""
+        found = np.empty(told.shape, np.float32)
+        for rows, (turn, shift) in zip(self.groups, frame, strict=True):
+            found[rows] = told[rows] @ turn + shift
+        return found
 
     def flow(
-        self, position: Tensor, velocity: Tensor, told: NDArray[np.float64], step: float
-    ) -> NDArray[np.float64]:
-        """Return how fast told coordinates change, (n, 2) per second of the environment."""
-        return (told - self.told(position - step * velocity)) / step
-
-
-def laid(told: NDArray[np.float64], frame: Frame) -> NDArray[np.float32]:
-    """Return told coordinates on the tissue."""
-    turn, shift = frame
-    return np.asarray(told @ turn + shift, np.float32)
+        self,
+        position: Tensor,
+        velocity: Tensor,
+        told: NDArray[np.float64],
+        frame: Frame,
+        step: float,
+    ) -> NDArray[np.float32]:
+        """Return how fast places on the tissue change, (n, 2) per second of the environment."""
+        rate = (told - self.told(position - step * velocity)) / step
+        still = [(turn, np.zeros_like(shift)) for turn, shift in frame]
+        return self.laid(rate, still)

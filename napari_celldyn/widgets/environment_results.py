@@ -109,7 +109,7 @@ class EnvironmentResults(QWidget):
         fitted = self._shelf.fitted
         self.setVisible(fitted is not None)
         self.stage.close()
-        self.scores.clear()
+        self.scores.refresh()
         self.stages.forget()
         self.sentence.say(self._shelf.problem)
         self.summary.setText("" if fitted is None else in_words(fitted))
@@ -168,7 +168,7 @@ class EnvironmentResults(QWidget):
         adata, key = self._workspace.adata, self._partition()
         if adata is None or key is None or key not in adata.obs:
             return [ALL]
-        return sorted(set(adata.obs[key].dropna().astype(str)))
+        return [*sorted(set(adata.obs[key].dropna().astype(str))), ALL]
 
     def _on_stage(self) -> None:
         there = self.stage.cells is not None

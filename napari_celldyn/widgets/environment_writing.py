@@ -33,6 +33,7 @@ def write_model(adata: AnnData, fitted: FittedEnvironment) -> set[str]:
     -------
     What was written or taken off, as "slot/name".
     """
+    from celldyn.environment.quality_results import delete_quality
     from celldyn.environment.result_shelf import put_home
     from celldyn.environment.results import (
         delete_effect,
@@ -42,7 +43,7 @@ def write_model(adata: AnnData, fitted: FittedEnvironment) -> set[str]:
         screen_names,
     )
 
-    gone: set[str] = set()
+    gone: set[str] = delete_quality(adata)
     for name in effect_names(adata):
         gone |= delete_effect(adata, name)
     for name in screen_names(adata):

@@ -207,6 +207,24 @@ def test_to_rest_ends_with_a_report_and_anew_begins_where_it_began(lived, qtbot)
     assert len(stage.reel) == 1
 
 
+def test_sections_live_side_by_side_and_never_meet(lived, tissue, qtbot):
+    results, stage = lived.results, lived.results.stage
+    step(lived, qtbot, 2)
+    alone = stage.shown.plain
+    assert results.who.itemText(results.who.count() - 1) == "all cells"
+    results.who.setCurrentText("all cells")
+    finish(click(lived, results.enter_button, qtbot), qtbot)
+    cells = stage.cells
+    assert cells.n_cells == tissue.n_obs
+    rows = np.flatnonzero((tissue.obs["section"] == "s1").to_numpy())
+    told = cells.placing.told(cells.plain.position[0])
+    placed = cells.placing.laid(told, cells.placing.frame(told))
+    middle = tissue.obsm["spatial"][rows].mean(axis=0)
+    np.testing.assert_allclose(placed[rows].mean(axis=0), middle, rtol=1e-3)
+    assert stage.shown.plain.place.shape == (tissue.n_obs, 2)
+    assert len(alone.position) == len(rows)
+
+
 # --- perturbing -------------------------------------------------------------------------------
 
 
