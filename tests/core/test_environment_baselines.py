@@ -11,7 +11,7 @@ from environment_data_cases import coordinates, counts, smooth_fields, table
 
 from celldyn.environment import (
     baseline_predictions,
-    displacement,
+    displacement_interpolation,
     gather,
     lerp,
     linear_perturbation,
@@ -119,22 +119,24 @@ def test_straight_lines_by_hand():
 def test_displacement_begins_and_ends_in_the_stages_and_takes_the_cheapest_way():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(9, 3)), rng.normal(size=(5, 3)) + 4
-    way = displacement(x, y, [0, 0.5, 1])
+    way = displacement_interpolation(x, y, [0, 0.5, 1])
     assert way.weights.sum() == pytest.approx(1)
     for cells, stage in ((way.cells[0], x), (way.cells[2], y)):
         nearest = distances(cells, stage).argmin(1)
         np.testing.assert_allclose(cells, stage[nearest], atol=1e-12)
         np.testing.assert_allclose(np.bincount(nearest, way.weights), 1 / len(stage))
     np.testing.assert_allclose(way.cells[1], (way.cells[0] + way.cells[2]) / 2)
-    moved = displacement(x, x[::-1] + 3, [1.0])  # the cheapest way of a shift is the shift
+    moved = displacement_interpolation(
+        x, x[::-1] + 3, [1.0]
+    )  # the cheapest way of a shift is the shift
     np.testing.assert_allclose(np.sort(moved.cells[0], 0), np.sort(x + 3, 0))
 
 
 def test_large_stages_are_drawn_from_repeatably():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(300, 2)), rng.normal(size=(200, 2))
-    first, again = (displacement(x, y, [0.5], most=50, seed=4) for _ in range(2))
+    first, again = (displacement_interpolation(x, y, [0.5], most=50, seed=4) for _ in range(2))
     assert first.cells.shape == (1, 50, 2)
     np.testing.assert_array_equal(first.cells, again.cells)
     with pytest.raises(DataError, match="no way from cells"):
-        displacement(x, y[:, :1], [0.5])
+        displacement_interpolation(x, y[:, :1], [0.5])

@@ -34,7 +34,11 @@ if TYPE_CHECKING:
         read_adatas,
     )
     from celldyn.environment.importing import import_celltrip
-    from celldyn.environment.interpolation import displacement, displacement_job, lerp
+    from celldyn.environment.interpolation import (
+        displacement_interpolation,
+        displacement_interpolation_job,
+        lerp,
+    )
     from celldyn.environment.manager import BasicManager
     from celldyn.environment.merging import merge_adatas
     from celldyn.environment.modality_parts import as_modality
@@ -114,8 +118,8 @@ _HOME = {
     "baseline_predictions": "baselines",
     "baselines_job": "baselines",
     "biological_time": "biological_clock",
-    "displacement": "interpolation",
-    "displacement_job": "interpolation",
+    "displacement_interpolation": "interpolation",
+    "displacement_interpolation_job": "interpolation",
     "effect_size": "effects",
     "fit": "fitting",
     "fit_job": "fitting",
@@ -202,8 +206,8 @@ __all__ = [
     "baseline_predictions",
     "baselines_job",
     "biological_time",
-    "displacement",
-    "displacement_job",
+    "displacement_interpolation",
+    "displacement_interpolation_job",
     "effect_size",
     "fit",
     "fit_job",

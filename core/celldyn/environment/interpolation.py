@@ -59,7 +59,7 @@ def lerp(origin: ArrayLike, terminal: ArrayLike, fractions: ArrayLike) -> Floats
     return (1 - share) * x + share * y
 
 
-def displacement(
+def displacement_interpolation(
     origin: ArrayLike,
     terminal: ArrayLike,
     fractions: ArrayLike,
@@ -67,11 +67,14 @@ def displacement(
     most: int = 2000,
     seed: int = 0,
 ) -> Between:
-    """Return cells between two stages that need not be paired; `displacement_job`, drained."""
-    return run(displacement_job(origin, terminal, fractions, most=most, seed=seed), bar=False)
+    """Return cells between two stages that need not be paired; `displacement_interpolation_job`, drained."""
+    return run(
+        displacement_interpolation_job(origin, terminal, fractions, most=most, seed=seed),
+        bar=False,
+    )
 
 
-def displacement_job(
+def displacement_interpolation_job(
     origin: ArrayLike,
     terminal: ArrayLike,
     fractions: ArrayLike,

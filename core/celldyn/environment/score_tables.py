@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from celldyn.devices import aside_job
 from celldyn.environment.baselines import USUAL, baselines_job
-from celldyn.environment.interpolation import displacement_job, lerp
+from celldyn.environment.interpolation import displacement_interpolation_job, lerp
 from celldyn.environment.score_distances import e_distance, emd, median_distance, mmd
 from celldyn.environment.scores import discrimination, imputation_table, pearson_delta
 from celldyn.errors import DataError
@@ -137,7 +137,7 @@ def stage_report_job(
     the same in all rows.
     """
     real = np.asarray(truth, np.float64)
-    ways = yield from displacement_job(origin, terminal, [fraction], seed=seed)
+    ways = yield from displacement_interpolation_job(origin, terminal, [fraction], seed=seed)
     rows: dict[str, tuple[ArrayLike, ArrayLike | None]] = {
         method: (cells, None) for method, cells in told.items()
     }
