@@ -10,6 +10,7 @@ Reinforcement goes on from there. Shapes: N training cells, d dimensions, F feat
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,6 +35,8 @@ CELLS_A_STEP, LR = 512, 3e-3
 RIDGE = 1e-2
 """Penalty of the regression that lays sections onto one another, over the mean variance."""
 ROUNDS = 5
+HELD, FEWEST_HELD, LOOKS = 0.12, 40, 50
+"""Share of the cells that are not learned from, of how many cells on; steps between looks."""
 
 
 def places(tissue: Tissue, dim: int) -> Tensor:
@@ -127,30 +130,67 @@ def _imitate_job(
     config: EnvironmentConfig,
     generator: torch.Generator,
 ) -> Job[float]:
-    """Teach the policy the spring, on cells anywhere between start and goal."""
+    """Teach the policy the spring; keep what steered cells best that it did not learn from."""
     optimiser = Adam(policy, LR, betas=(0.9, 0.99), weight_decay=0.0)
-    n = min(tissue.n_cells, CELLS_A_STEP, config.num_cells_max)
-    many, pace, loss = max(1, CELLS_A_STEP // n), Pace(), torch.zeros(())
-    device, steps = goal.device, config.warm_start_steps
+    N, device, steps = tissue.n_cells, goal.device, config.warm_start_steps
+    order = torch.randperm(N, generator=generator, device=device)
+    n_held = round(HELD * N) if N >= FEWEST_HELD else 0
+    held, learned = order[:n_held], order[n_held:]
+    look = _moment(goal, held[None], config, generator) if n_held else None
+    n = min(len(learned), CELLS_A_STEP, config.num_cells_max)
+    best, kept, pace, error = float("inf"), None, Pace(), torch.zeros(())
     for k in range(steps):
         if pace.due():
             yield Progress("imitation", k, steps)
         optimiser.lr = LR * (1 - k / steps)
-        cells = torch.stack([
-            torch.randperm(tissue.n_cells, generator=generator, device=device)[:n]
-            for _ in range(many)
-        ])  # fmt: skip
-        place = goal[cells]
-        drawn = torch.randn(2, *place.shape, generator=generator, device=device)
-        nearness = torch.rand(many, 1, 1, generator=generator, device=device)
-        position = nearness * place + (1.5 - nearness) * drawn[0]
-        velocity = (SPEED * drawn[1]).clamp(-config.vel_bound, config.vel_bound)
+        drawn = [
+            learned[torch.randperm(len(learned), generator=generator, device=device)[:n]]
+            for _ in range(max(1, CELLS_A_STEP // n))
+        ]
         optimiser.zero_grad()
-        mean, _ = policy(position, velocity, policy.embed(tissue.features[cells]))
-        loss = torch.nn.functional.mse_loss(mean, spring(position, velocity, place))
-        loss.backward()  # type: ignore[no-untyped-call]
+        error = _error(policy, tissue, _moment(goal, torch.stack(drawn), config, generator))
+        error.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    return float(loss.detach())
+        if look is not None and (k + 1 == steps or not (k + 1) % LOOKS):
+            with torch.no_grad():
+                now = float(_error(policy, tissue, look))
+            if now < best:
+                best, kept = now, {name: v.clone() for name, v in policy.state_dict().items()}
+    if kept is not None:
+        policy.load_state_dict(kept)
+        return best
+    return float(error.detach())
+
+
+class _Moment(NamedTuple):
+    """Cells, (m, n), and where they are, how fast, and where they are to go, (m, n, d) each."""
+
+    cells: Tensor
+    position: Tensor
+    velocity: Tensor
+    place: Tensor
+
+
+def _moment(
+    goal: Tensor, cells: Tensor, config: EnvironmentConfig, generator: torch.Generator
+) -> _Moment:
+    """Put cells anywhere between the start and places of others.
+
+    Not their own: the policy would read off where a cell is what it is to tell from features.
+    """
+    place, device = goal[cells], goal.device
+    drawn = torch.randn(2, *place.shape, generator=generator, device=device)
+    nearness = torch.rand(len(cells), 1, 1, generator=generator, device=device)
+    others = goal[torch.randint(len(goal), cells.shape, generator=generator, device=device)]
+    position = nearness * others + (1.5 - nearness) * drawn[0]
+    velocity = (SPEED * drawn[1]).clamp(-config.vel_bound, config.vel_bound)
+    return _Moment(cells, position, velocity, place)
+
+
+def _error(policy: Policy, tissue: Tissue, at: _Moment) -> Tensor:
+    """Return the mean squared error of forces."""
+    mean, _ = policy(at.position, at.velocity, policy.embed(tissue.features[at.cells]))
+    return torch.nn.functional.mse_loss(mean, spring(at.position, at.velocity, at.place))
 
 
 def _tell_job(
