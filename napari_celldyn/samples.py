@@ -34,6 +34,11 @@ def two_fates() -> list[LayerData]:
     return _open("two_fates")
 
 
+def gene_fields() -> list[LayerData]:
+    """Open the sample "gene_fields"."""
+    return _open("gene_fields")
+
+
 def _open(name: str) -> list[LayerData]:
     from celldyn.data import samples
 

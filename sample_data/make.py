@@ -121,6 +121,39 @@ def two_fates() -> AnnData:
     return _simulated(config)
 
 
+def gene_fields() -> AnnData:
+    """Return one section whose genes are smooth waves over space, so that places can be told.
+
+    Expression of gene k at a place x, in mm, is 2.5 + sin(w_k · x + p_k) + N(0, 0.3²), with
+    w_k ~ N(0, 8²) per axis and p_k uniform. 200 of the 600 cells are marked to be held out.
+    """
+    from anndata import AnnData as Tissue
+
+    rng = np.random.default_rng(0)
+    n_cells, n_genes, n_held = 600, 40, 200
+    place = rng.random((n_cells, 2)) / 2
+    waves, phase = rng.normal(0, 8, (2, n_genes)), rng.random(n_genes) * 2 * np.pi
+    level = 2.5 + np.sin(place @ waves + phase) + rng.normal(0, 0.3, (n_cells, n_genes))
+    x, y = (place - 0.25).T
+    wedge = np.where(np.abs(x) > np.abs(y), np.where(x > 0, "East", "West"),
+                     np.where(y > 0, "South", "North"))  # fmt: skip
+    held = np.zeros(n_cells, bool)
+    held[rng.permutation(n_cells)[:n_held]] = True
+    obs = pd.DataFrame(
+        {
+            "cell_type": pd.Categorical(wedge),
+            "split": pd.Categorical(np.where(held, "held out", "train")),
+        },
+        index=[f"cell_{k}" for k in range(n_cells)],
+    )
+    genes = pd.DataFrame(index=[f"Wave{k}" for k in range(n_genes)])
+    adata = Tissue(np.maximum(level, 0.0).astype(np.float32), obs=obs, var=genes)
+    adata.obsm["spatial"] = 1000.0 * place
+    adata.uns["truth"] = {"waves_per_mm": waves, "phase": phase}
+    adata.uns["celldyn"] = {"spatial_unit": "um", "um_per_unit": 1.0}
+    return adata
+
+
 def grn() -> pd.DataFrame:
     """Return the true links of `two_niches`, with links that are false, per cell type."""
     false = [("Tf6", "Target1"), ("Tf4", "Target1"), ("Tf6", "Target2"), ("Tf2", "Target3")]
@@ -152,7 +185,7 @@ def ligand_receptor() -> pd.DataFrame:
 
 def write_all(folder: Path) -> None:
     """Write every sample into a folder."""
-    for make in (two_niches, three_sections, layered_tissue, two_fates):
+    for make in (two_niches, three_sections, layered_tissue, two_fates, gene_fields):
         with atomic_path(folder / f"{make.__name__}.h5ad") as draft:
             make().write_h5ad(draft, compression="gzip", compression_opts=9)
     for table in (grn, ligand_receptor):

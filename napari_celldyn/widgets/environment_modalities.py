@@ -91,10 +91,19 @@ def kind_of(adata: AnnData, source: str) -> str:
 
 
 def proposed(adata: AnnData) -> list[Modality]:
-    """Return what is likely to be asked: expression is seen, and places in the tissue are told."""
+    """Return what is likely to be asked: expression is seen, and places in the tissue are told.
+
+    Of several sections, which may lie in any way, only distances are to be told; in a single one
+    places are what they are, which is learned several times faster.
+    """
+    from celldyn.data import section_key
+
     first = Modality("X", SEEN, kind_of(adata, "X"))
     if keys.SPATIAL.name in adata.obsm:
-        return [first, Modality(f"obsm/{keys.SPATIAL.name}", TOLD, PLACES)]
+        key = section_key(adata)
+        several = key is not None and adata.obs[key].nunique() > 1
+        kind = PLACES if several else VALUES
+        return [first, Modality(f"obsm/{keys.SPATIAL.name}", TOLD, kind)]
     return [Modality("X", BOTH, first.kind)]
 
 

@@ -41,7 +41,8 @@ class Placing:
         Of each group the cells whose places turn it: those that were trained on. Where there are
         none, all do, which serves to look at it and is no score.
     by_training
-        Whether they were trained on, in every group.
+        Whether they were trained on, in every group; or nothing is turned, since places are told
+        as they are.
     """
 
     fitted: FittedEnvironment
@@ -80,7 +81,8 @@ class Placing:
         known = tuple(
             rows[(used if ok else there)[rows]] for rows, ok in zip(groups, enough, strict=True)
         )
-        return cls(fitted, modality, truth, groups, known, all(enough))
+        turned = modality in fitted.spatial
+        return cls(fitted, modality, truth, groups, known, all(enough) or not turned)
 
     @torch.no_grad()
     def told(self, position: Tensor) -> NDArray[np.float64]:
@@ -92,6 +94,8 @@ class Placing:
 
     def frame(self, told: NDArray[np.float64]) -> Frame:
         """Return how to lay told coordinates onto the tissue."""
+        if self.modality not in self.fitted.spatial:  # it was trained to tell places as they are
+            return [(np.eye(2), np.zeros((1, 2))) for _ in self.groups]
         return [rigid_alignment(told[rows], self.truth[rows]) for rows in self.known]
 
     def laid(self, told: NDArray[np.float64], frame: Frame) -> NDArray[np.float32]:

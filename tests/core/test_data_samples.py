@@ -14,7 +14,9 @@ from celldyn.errors import MissingKeyError
 
 
 def test_there_are_samples_and_each_is_a_tissue():
-    assert {"two_niches", "three_sections", "layered_tissue", "two_fates"} <= set(samples.names())
+    assert {"two_niches", "three_sections", "layered_tissue", "two_fates", "gene_fields"} <= set(
+        samples.names()
+    )
     for name in samples.names():
         assert samples.path(name).stat().st_size < 5e6
         data.check_tissue(samples.load(name))

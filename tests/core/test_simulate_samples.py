@@ -135,3 +135,13 @@ def test_two_fates_run_from_left_to_right_and_their_drivers_are_known():
     for i in range(8):
         more, less = counts[f"dyn_{i}"][erythroid], counts[f"dyn_{i}"][~erythroid]
         assert (more.mean() > less.mean()) == (i % 2 == 0)
+
+
+def test_a_cells_place_can_be_told_of_the_waves_of_its_genes(make):
+    kept, fresh = anndata.read_h5ad(FOLDER / "gene_fields.h5ad"), make.gene_fields()
+    np.testing.assert_array_equal(kept.X, fresh.X)
+    truth = kept.uns["truth"]
+    mm = kept.obsm["spatial"] / 1000.0
+    clean = 2.5 + np.sin(mm @ truth["waves_per_mm"] + truth["phase"])
+    np.testing.assert_allclose(np.std(kept.X - clean), 0.3, atol=0.01)
+    assert (kept.obs["split"] == "held out").sum() == 200

@@ -25,7 +25,7 @@ from napari_celldyn.widgets.tissue import TissueWidget
 from napari_celldyn.writer import write
 
 PLUGIN = "napari-celldyn"
-MINE = {"two_niches", "three_sections", "layered_tissue", "two_fates"}
+MINE = {"two_niches", "three_sections", "layered_tissue", "two_fates", "gene_fields"}
 
 
 def tissue(n: int = 40) -> ad.AnnData:
