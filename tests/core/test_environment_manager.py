@@ -256,6 +256,35 @@ def test_one_of_several_is_taken_off(ready):
         ready.remove_perturbation(a)
 
 
+def test_a_perturbation_stays_itself_when_its_clock_begins_anew(ready):
+    held = ready.add_perturbation("gene3", feature_targets=8.0)
+    after(ready, 0.3)
+    ready.save_state("perturbed")
+    ready.load_state("steady")
+    ready.load_state("perturbed")
+    after(ready, 0.2)
+    whole = seen(ready)
+    ready.load_state("steady")
+    after(ready, 0.5)
+    torch.testing.assert_close(seen(ready), whole)
+    ready.load_state("perturbed")
+    ready.remove_perturbation(held)
+    assert ready.perturbations == ()
+    assert ready.state.held == ()
+
+
+def test_what_is_taken_off_while_cells_move_leaves_nothing_behind(ready):
+    ready.add_perturbation("gene3", feature_targets=8.0)
+    job = ready.play_job(0.3)
+    for _ in range(4):
+        next(job)
+    ready.clear_perturbations()
+    for _ in range(12):
+        next(job)
+    job.close()
+    assert ready.state.held == ()
+
+
 def test_action_pushes_cells_to_where_positions_tell_the_value():
     made = manager(inputs=(0,), targets=(0, 1))
     at_rest(made.fitted)
@@ -447,6 +476,11 @@ def test_what_cannot_be_held_is_refused_and_nothing_is_added(ready, given, optio
     with pytest.raises(error, match=words):
         ready.add_perturbation(given, **options)
     assert ready.perturbations == ()
+
+
+def test_cells_are_said_once(ready):
+    with pytest.raises(ConfigError, match="which says them"):
+        ready.add_perturbation(Perturbation.knock_out("gene3"), cells=[0])
 
 
 def test_a_gene_that_never_varied_is_refused():

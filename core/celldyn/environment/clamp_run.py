@@ -93,11 +93,13 @@ class ClampRun:
         dt: float,
     ) -> None:
         check_clamps(clamps, inputs, tuple(pinning))
-        before = {id(one.clamp): one.weight for one in held}
-        now = {id(clamp) for clamp in clamps}
-        left = [(one.clamp, one.weight, True) for one in held if id(one.clamp) not in now]
+        before = {id(one.clamp.token): one.weight for one in held}
+        now = {id(clamp.token) for clamp in clamps}
+        left = [(one.clamp, one.weight, True) for one in held if id(one.clamp.token) not in now]
         seeing = [
-            (clamp, before.get(id(clamp)), False) for clamp in clamps if clamp.kind != "action"
+            (clamp, before.get(id(clamp.token)), False)
+            for clamp in clamps
+            if clamp.kind != "action"
         ]
         self._holding = [
             _Holding(clamp, weight, modalities[clamp.modality], dt, frozen=frozen)

@@ -45,6 +45,8 @@ class Clamp:
         Whether targets were made of what the cells are, and so are only for these.
     said
         What is done, in a line.
+    token
+        What stays the same where only the clock begins anew.
     """
 
     features: tuple[str, ...]
@@ -59,6 +61,7 @@ class Clamp:
     released_at: float | None = None
     relative: bool = False
     said: str = ""
+    token: object = field(default_factory=object, repr=False)
 
     @property
     def of_these_cells(self) -> bool:
@@ -67,6 +70,10 @@ class Clamp:
             return True
         shape = self.levels(0.0).shape
         return len(shape) > 1 and shape[-2] > 1
+
+    def same(self, other: Clamp) -> bool:
+        """Whether both are one, whenever their clocks began."""
+        return self.token is other.token
 
     def active(self, time: float) -> bool:
         """Whether features are held at a time of the environment."""

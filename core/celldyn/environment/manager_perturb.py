@@ -28,7 +28,7 @@ from celldyn.environment.perturbed_cells import PerturbedCells
 from celldyn.environment.recording import Store
 from celldyn.environment.telling import tell_job
 from celldyn.environment.trajectories import Trajectory
-from celldyn.errors import MissingKeyError, NotFittedError
+from celldyn.errors import ConfigError, MissingKeyError, NotFittedError
 from celldyn.jobs import Job, run, scaled
 from celldyn.perturbation import Perturbation
 
@@ -99,6 +99,11 @@ class PerturbMixin(SimulateMixin):
         if not names:
             raise NotFittedError("the manager has no cells", "call set_modalities(adatas)")
         if isinstance(features, Perturbation):
+            if cells is not None or released_at is not None:
+                raise ConfigError(
+                    "cells and released_at were given beside a Perturbation, which says them",
+                    "give them to the Perturbation",
+                )
             observed = self._observed(k)
             made = clamp_of_perturbation(
                 features, each, k, observed, clamping, obs_names=names, factor=factor
@@ -131,11 +136,11 @@ class PerturbMixin(SimulateMixin):
 
     def remove_perturbation(self, perturbation: Clamp) -> None:
         """Take one perturbation off; what it changed of what cells see is taken back."""
-        if not any(each is perturbation for each in self._clamps):
+        if not any(each.same(perturbation) for each in self._clamps):
             raise MissingKeyError("that perturbation does not hold", "look at perturbations")
-        self._clamps = [each for each in self._clamps if each is not perturbation]
+        self._clamps = [each for each in self._clamps if not each.same(perturbation)]
         if self._state is not None:
-            held = tuple(one for one in self._state.held if one.clamp is not perturbation)
+            held = tuple(one for one in self._state.held if not one.clamp.same(perturbation))
             self._state = replace(self._state, held=held)
 
     def clear_perturbations(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celldyn.devices import few_threads
+from celldyn.environment.clamps import Clamp
 from celldyn.environment.costs import Cost, memory_of, require_memory
 from celldyn.environment.manager_features import FeaturesMixin, Impute, Told
 from celldyn.environment.recording import Store, checked_store, frame_steps, frames_of
@@ -123,20 +124,28 @@ class SimulateMixin(FeaturesMixin):
             If the run does not fit into memory, or cells go where no number is.
         """
         self._check_impute(impute, include_vel=include_vel)
-        state, stop = self.state, stop_when_steady
+        state, stop, clamps = self.state, stop_when_steady, tuple(self._clamps)
         stop = not state.steady if stop is None else stop
         require_memory(self.cost(time, skip_time, impute, store_states, include_vel), self.device)
         test = SteadyTest(tolerance, patience)
         work = self.simulator.run_job(
-            state, time=time, skip_time=skip_time, clamps=self._clamps,
+            state, time=time, skip_time=skip_time, clamps=clamps,
             test=test if stop else None, store=store_states, with_velocities=include_vel,
         )  # fmt: skip
         with few_threads(), closing(work):
             trajectory = yield from scaled(work, 0.0, 1.0, units=1.0 if impute is False else 0.9)
             told = yield from self._frames_job(trajectory, impute, impute_kwargs or {})
-        self._trajectory = trajectory
-        self._state = replace(trajectory.state, steady=steady)
+        self._take(trajectory, clamps, steady=steady)
         return trajectory.times, told
+
+    def _take(self, trajectory: Trajectory, clamps: Sequence[Clamp], *, steady: bool) -> None:
+        """Take where a run ended; what was taken off meanwhile leaves nothing behind."""
+        gone = [c for c in clamps if not any(c.same(one) for one in self._clamps)]
+        held = tuple(
+            one for one in trajectory.state.held if not any(one.clamp.same(c) for c in gone)
+        )
+        self._trajectory = trajectory
+        self._state = replace(trajectory.state, held=held, steady=steady)
 
     def _frames_job(
         self, trajectory: Trajectory, impute: Impute, options: Mapping[str, Any]
@@ -174,14 +183,14 @@ class SimulateMixin(FeaturesMixin):
         with few_threads():
             while True:
                 lasts = skip_time if time is None else min(skip_time, time - done)
+                clamps = tuple(self._clamps)
                 work = self.simulator.run_job(
-                    self.state, time=lasts, skip_time=lasts, clamps=self._clamps
+                    self.state, time=lasts, skip_time=lasts, clamps=clamps
                 )
                 trajectory = yield from _quiet(work, done, time)
-                self._trajectory = trajectory
-                self._state = replace(trajectory.state, steady=steady)
+                self._take(trajectory, clamps, steady=steady)
                 done += trajectory.report.time
-                yield _shown(self._state, done, time)
+                yield _shown(self.state, done, time)
                 if time is not None and done >= time - 0.5 * self.space.delta:
                     return trajectory
 
