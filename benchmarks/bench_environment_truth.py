@@ -81,7 +81,7 @@ def imputers(data: Any) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--timesteps", type=int, default=8_000_000)
+    parser.add_argument("--timesteps", type=int, default=4_000_000)
     given = parser.parse_args()
     torch.set_num_threads(1)
     met = []
@@ -89,7 +89,7 @@ def main() -> None:
         config = EnvironmentConfig.preset(
             "recommended", dim=8, target_modalities=[1], pca_dim=[16, 0], train_mask="train",
             num_cells_min=128, num_cells_max=128, max_timesteps=given.timesteps, seed=seed,
-            checkpoint_iterations=8,
+            checkpoint_iterations=4,
         )  # fmt: skip
         genes, places, _ = fields()
         data = gather([genes, places], config.data)

@@ -283,7 +283,7 @@ class EnvironmentConfig(DataConfig, SpaceConfig, RewardConfig, PolicyConfig, Tra
         """Return the parameters of a preset, some of them changed.
 
         "seed" has the defaults of the reference's command line; "recommended" trains in minutes
-        on one core: fewer cells per episode, smaller updates, some friction so that cells rest.
+        on one core: imitation first, fewer cells per episode, smaller updates.
         """
         return cls(**{**PRESETS[name], **changes})
 
@@ -318,11 +318,11 @@ class EnvironmentConfig(DataConfig, SpaceConfig, RewardConfig, PolicyConfig, Tra
 
 PRESETS: dict[Preset, dict[str, Any]] = {
     "recommended": {
-        "warm_start_steps": 2000, "critic_updates": 3, "initial_std": 0.5, "lr": 1e-3,
+        "warm_start_steps": 2000, "critic_updates": 3, "initial_std": 0.5, "lr": 3e-4,
         "lr_final": 0.1, "pinning_lr": 3e-3,
         "num_cells_min": 128, "num_cells_max": 256, "update_timesteps": 131_072,
         "update_iterations": 1, "epoch_size": 65_536, "batch_size": 512, "eval_time": 20.0,
-        "max_timesteps": 12_000_000,
+        "max_timesteps": 4_000_000,
     },
     "seed": {
         "dim": 32, "initial_slope": 1.0, "actor_gain": 1.0, "snapshots": "eval_time",
