@@ -188,7 +188,7 @@ def _ray(n_workers: int, address: str | None) -> Iterator[Any]:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to its makers
         try:
             ray.init(**where)
-        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        except Exception as error:  # a node that is slow to start is no more than an Exception
             raise UnavailableError(
                 f"ray could not be {'started' if address is None else 'reached'}",
                 "check its address, or set workers to 1",

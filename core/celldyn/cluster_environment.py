@@ -175,7 +175,7 @@ class _Players:
         if self._crew.n_runners > L:
             networks = learners[0].networks.remote()
             for rank in range(L, self._crew.n_runners):
-                played[rank] = self._all[rank].play.remote(networks)
+                played[rank] = self._all[rank].play.remote(networks, self.updates)
         for one in learners:
             one.play.remote()
         calls = [
@@ -272,6 +272,7 @@ class _Player:
             go_on(self._trainer, start.resume, same=same)
         self._memory: Memory | None = None
         self._store: Any = None
+        self._agreed = False
 
     def node(self) -> str:
         """Return which machine this is."""
@@ -302,7 +303,7 @@ class _Player:
             backend, store=store, rank=self._trainer.rank, world_size=n_learners
         )
 
-    def play(self, networks: dict[str, Any] | None = None) -> Memory | None:
+    def play(self, networks: dict[str, Any] | None = None, updates: int = 0) -> Memory | None:
         """Play episodes: for another one with its networks, or for oneself, who keeps them."""
         from celldyn.environment.sharing import on_cpu
 
@@ -313,14 +314,18 @@ class _Player:
         trainer.policy.load_state_dict(networks["policy"])
         for one, state in zip(trainer.pinning, networks["pinning"], strict=True):
             one.load_state_dict(state)
+        trainer.updates = updates
         trainer.world.forget_quality()
         return on_cpu(run(trainer.rollout_job(), bar=False))
 
     def learn(self, timesteps: int, *others: Memory) -> tuple[dict[str, float], int]:
         """Learn from what was played; return metrics and cell-steps."""
-        from celldyn.environment.sharing import share_among, together
+        from celldyn.environment.sharing import agree, share_among, together
 
         assert self._memory is not None
+        if not self._agreed:
+            agree(self._trainer)
+            self._agreed = True
         memory, self._memory = together([self._memory, *others]), None
         self._trainer.timesteps = timesteps
         metrics = run(self._trainer.learn_job(memory, share_among), bar=False)

@@ -40,7 +40,8 @@ def config(**changes):
         "pca_dim": [4, 0], "num_cells_min": 6, "num_cells_max": 10, "num_environments": 3,
         "update_timesteps": 400, "max_timesteps": 1200, "epoch_size": 200, "batch_size": 100,
         "update_iterations": 2, "min_time": 0.8, "max_time": 1.2, "eval_time": 0.4,
-        "pinning_epochs": 1, "pinning_batches": 2, "seed": 3,
+        "pinning_epochs": 1, "pinning_batches": 2, "warm_start_steps": 3, "critic_updates": 1,
+        "seed": 3,
     }  # fmt: skip
     return EnvironmentConfig.preset("recommended", **{**quick, **changes})
 

@@ -25,6 +25,7 @@ QUICK = (
     "--update_timesteps", "4_00", "--max_timesteps", "1_200", "--epoch_size", "200",
     "--batch_size", "100", "--update_iterations", "2", "--min_time", ".8", "--max_time", "1.2",
     "--eval_time", ".4", "--pinning-epochs", "1", "--pinning-batches", "2", "--seed", "3",
+    "--warm-start-steps", "3", "--critic-updates", "1",
 )  # fmt: skip
 TASK = ("--log_modalities", "0", "--target_modalities", "1", "--spatial", "1", "--pca_dim", "4",
         "0")  # fmt: skip
@@ -187,6 +188,9 @@ def test_training_goes_on_from_files_of_celltrip(tmp_path):
     fitted = load(tmp_path / "on.safetensors")
     assert fitted.preprocessing.maps[0].names == tuple(genes.var_names)
     assert fitted.timesteps >= 1200
+    # No imitation takes what they had learned from it, and one short course changes little.
+    before = open_checkpoint(tmp_path / "m-0800.weights").policy.self_out.weight
+    assert (fitted.policy.self_out.weight - before).abs().max() < 0.05
 
 
 @pytest.mark.parametrize(

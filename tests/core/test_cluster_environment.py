@@ -226,6 +226,7 @@ def test_a_runner_plays_for_a_learner(cluster):
     share = Crew.of(whole).share_of(whole)
     learner, runner = (Trainer(tissue_of(gathered()), share, None, rank) for rank in range(2))
     while learner.timesteps < 400:
+        runner.updates = learner.updates
         runner.policy.load_state_dict(learner.policy.state_dict())
         for mine, its in zip(runner.pinning, learner.pinning, strict=True):
             mine.load_state_dict(its.state_dict())

@@ -185,3 +185,19 @@ def share_among(vector: Tensor, weight: float) -> None:
     dist.all_reduce(both)
     total = both[-1]
     vector.data.copy_(torch.where(total > 0, both[:-1] / total.clamp_min(1e-12), 0.0))
+
+
+@torch.no_grad()
+def agree(trainer: Trainer) -> None:
+    """Give all learners the networks of the first: other processors round otherwise."""
+    held = [
+        value
+        for network in (trainer.policy, *trainer.pinning)
+        for value in network.state_dict().values()
+    ]
+    vector = torch.cat([value.reshape(-1) for value in held])
+    share_among(vector, 0.0 if trainer.rank else 1.0)
+    for value, part in zip(
+        held, torch.split(vector, [value.numel() for value in held]), strict=True
+    ):
+        value.copy_(part.view(value.shape))

@@ -60,6 +60,7 @@ class Trainer:
         self.updates = 0 if start is None else start.updates
         self.timesteps = 0 if start is None else start.timesteps
         self.kl_beta = config.kl_beta
+        self._begins = start is None
 
     def _set_optimisers(self) -> None:
         config = self.config
@@ -94,8 +95,8 @@ class Trainer:
         return (yield from self.learn_job(memory, share))
 
     def rollout_job(self) -> Job[Memory]:
-        """Let cells move, and return what they did; before the first time they may imitate."""
-        if not self.updates and self.config.warm_start_steps:
+        """Let cells move, and return what they did; networks that are new may imitate first."""
+        if self._begins and not self.updates and self.config.warm_start_steps:
             # All learners draw the same here, so that they begin alike.
             generator = torch.Generator(self.generator.device).manual_seed(self.config.seed)
             yield from warm_start_job(
