@@ -39,6 +39,8 @@ def test_correlation_by_hand():
     told = np.array([[2.0, 1, 3], [4, 2, 3], [6, 3, 3]])
     assert pearson(told, truth) == pytest.approx(0.5)  # 1, left out, 0
     assert np.isnan(pearson(told, np.ones((3, 3))))
+    same = np.full((3, 3), 0.1) + 1e-16 * told  # told the same but for rounding
+    assert pearson(same, truth) == 0
 
 
 def test_error_is_over_the_variance_of_training_cells():

@@ -8,130 +8,169 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from environment_manager_cases import N, manager
-from matplotlib.quiver import Quiver
 
-from celldyn.environment.viewing import LatentView
-from celldyn.errors import DataError, MissingKeyError
+from celldyn.environment import Quality, biological_time
+from celldyn.environment.screened import Screen
+from celldyn.errors import ConfigError, DataError, MissingKeyError
 from celldyn.plots import environment as plots
 
-QUIET = {"progress_bar": False}
+
+def history(n=30):
+    steps = np.arange(1.0, n + 1)
+    return [
+        {
+            "timesteps": 1e5 * k, "reward": 0.1 * k, "reward/pinning": 0.08 * k,
+            "reward/velocity": 0.02 * k, "loss/total": 2 / k, "loss/critic": 1 / k,
+            "loss/pinning_0": 3 / k, "loss/pinning_1": 2 / k, "speed": 2 / k, "std": 1.0,
+        }
+        for k in steps
+    ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def asked():
-    made = manager(inputs=(0, 1), targets=(0, 1))
-    made.simulate(2.0, 0.5, impute=False, **QUIET)
-    made.add_perturbation("gene3", feature_targets=9.0)
-    groups = np.repeat(["top", "bottom"], N // 2)
-    effect = made.perturbation_effect(1.0, 0.1, impute=False)
-    made.clear_perturbations()
-    screen = made.screen([f"gene{k}" for k in range(6)], groups=groups, n_random=2, n_control=2,
-                         **QUIET)  # fmt: skip
-    return made, effect, groups, screen
+def tables():
+    methods = pd.Index(["environment", "mean", "kNN"], name="method")
+    return {
+        1: pd.DataFrame({"r": [0.97, 0.0, 0.99], "mse": [0.06, 1.0, 0.02]}, index=methods),
+        2: pd.DataFrame({"r": [0.5, 0.0, 0.4], "mse": [0.7, 1.0, 0.8], "mse_aligned": [0.6] * 3},
+                        index=methods),
+    }  # fmt: skip
 
 
-def arrows(axes):
-    return [one for one in axes.collections if isinstance(one, Quiver)]
+def shown(figure):
+    return {axes.get_title(): axes for axes in figure.axes if axes.axison}
 
 
-def test_cells_stand_where_they_are_with_arrows_of_their_velocities(asked):
-    made, _, groups, _ = asked
-    state = made.get_state(impute=False, include_vel=True)
-    view = LatentView.of(state[:, :4])
-    places, velocities = view.places(state[:, :4]), view.arrows(state[:, 4:])
-    axes = plots.plot_cells(places, groups, velocities=velocities, title="rest")
-    (quiver,) = arrows(axes)
-    np.testing.assert_allclose(np.column_stack([quiver.X, quiver.Y]), places[:, :2], rtol=1e-6)
-    drawn = np.column_stack([quiver.U, quiver.V])
-    longest = np.linalg.norm(drawn, axis=1).max()
-    assert longest == pytest.approx(0.06 * np.ptp(places[:, :2], axis=0).max(), rel=1e-5)
-    cosine = (drawn * velocities[:, :2]).sum(1)
-    assert (cosine > 0).all()
-    assert axes.get_title() == "rest"
+def lines(axes):
+    return {line.get_label(): line for line in axes.get_lines()}
 
 
-def test_a_change_is_drawn_from_where_cells_are_without(asked):
-    _, effect, _, _ = asked
-    axes = plots.plot_cells(effect.positions[-1], control=effect.control[-1])
-    (quiver,) = arrows(axes)
-    np.testing.assert_allclose(quiver.X, effect.control[-1][:, 0], rtol=1e-5)
-    np.testing.assert_allclose(quiver.U, effect.move[:, 0], atol=1e-5)
-    with pytest.raises(DataError, match="not both"):
-        plots.plot_cells(effect.move, control=effect.move, velocities=effect.move)
-    with pytest.raises(DataError, match="24 cells"):
-        plots.plot_cells(effect.move, control=effect.move[:3])
+def widths(axes):
+    return [bar.get_width() for bar in axes.patches]
 
 
-def test_rest_and_course_are_drawn_over_time(asked):
-    made, effect, _, _ = asked
-    axes = plots.plot_rest(made.trajectory.speeds, tolerance=0.01)
-    line = axes.get_lines()[0]
-    np.testing.assert_allclose(line.get_xdata()[[0, -1]], [0.1, 2.0])
-    np.testing.assert_allclose(line.get_ydata(), made.trajectory.speeds[:, 0])
-    axes = plots.plot_course(effect.times, effect.course)
-    np.testing.assert_allclose(axes.get_lines()[0].get_ydata(), effect.course)
-    for bad in (lambda: plots.plot_rest([]), lambda: plots.plot_course([0, 1], [0])):
-        with pytest.raises(DataError):
-            bad()
+def test_rewards_losses_and_speed_have_panels_over_cell_steps():
+    panels = shown(plots.plot_training(history()))
+    assert list(panels) == [
+        "reward per cell and episode", "loss of what places tell", "loss, critic", "speed",
+    ]  # fmt: skip
+    drawn = lines(panels["reward per cell and episode"])
+    assert list(drawn) == ["in all", "pinning", "velocity"]
+    table = pd.DataFrame(history())
+    np.testing.assert_array_equal(drawn["pinning"].get_xdata(), table["timesteps"])
+    np.testing.assert_array_equal(drawn["pinning"].get_ydata(), table["reward/pinning"])
+    few = lines(shown(plots.plot_training(history(), 25))["speed"])
+    assert len(next(iter(few.values())).get_xdata()) == 5
+    with pytest.raises(ConfigError, match="skip_updates is 30, and there are 30 updates"):
+        plots.plot_training(history(), 30)
 
 
-def test_effects_are_bars_by_group(asked):
-    _, effect, groups, _ = asked
-    table = effect.table(groups)
-    (axes,) = plots.plot_effect(table).axes
-    assert sorted(bar.get_width() for bar in axes.patches) == pytest.approx(sorted(table["shift"]))
-    names = [label.get_text() for label in axes.get_yticklabels()]
-    assert set(names) == {f"all ({N})", f"top ({N // 2})", f"bottom ({N // 2})"}
-    with pytest.raises(DataError, match="no n_cells"):
-        plots.plot_effect(pd.DataFrame({"group": ["all"], "shift": [1.0]}))
+def test_figures_stand_beside_those_of_simple_methods():
+    panels = shown(plots.plot_quality(tables()))
+    assert list(panels) == [
+        "modality 1: Pearson's r", "modality 1: MSE / variance", "modality 2: Pearson's r",
+        "modality 2: MSE / variance", "modality 2: MSE / variance, aligned",
+    ]  # fmt: skip
+    axes = panels["modality 1: MSE / variance"]
+    assert widths(axes) == [0.06, 1.0, 0.02]
+    colours = [bar.get_facecolor() for bar in axes.patches]
+    assert colours[0] != colours[1] == colours[2]
+    found = Quality(tables(), None, 200, held_out=True)
+    assert len(shown(plots.plot_quality(found, ["r"]))) == 2
+    with pytest.raises(MissingKeyError, match="no figures 'auc'"):
+        plots.plot_quality(tables(), ["auc"])
+    with pytest.raises(DataError, match="no figures to draw"):
+        plots.plot_quality({})
 
 
-def test_a_screen_shows_its_first_genes_first(asked):
-    screen = asked[3]
-    bars, _dots = plots.plot_screen(screen.table(), "top", n_named=4).axes
-    first = screen.of_group("top")["gene"].tolist()[:4]
-    assert [label.get_text() for label in bars.get_yticklabels()] == first
-    with pytest.raises(MissingKeyError, match="no group 'middle'"):
-        plots.plot_screen(screen.table(), "middle")
+def test_ways_go_from_where_held_out_cells_are_to_where_they_are_told_to_be():
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(size=(40, 2))
+    told, train = truth + 0.1, np.arange(40) < 30
+    figure = plots.plot_told(told, truth, train, colour=["a", "b"] * 20)
+    ways = shown(figure)["from one to the other, 10 cells held out"].collections[0]
+    drawn = np.array(ways.get_segments())
+    np.testing.assert_allclose(drawn[:, 0], truth[30:])
+    np.testing.assert_allclose(drawn[:, 1], told[30:])
+    assert "from one to the other, 40 cells trained on" in shown(plots.plot_told(told, truth))
+    with pytest.raises(DataError, match="not of the same cells"):
+        plots.plot_told(told, truth[1:])
 
 
-def test_a_training_is_drawn_over_cell_steps():
-    history = pd.DataFrame({
-        "timesteps": [1e6, 2e6], "reward": [1.0, 2.0], "reward/pinning": [0.5, 1.5],
-        "loss/pinning_1": [0.3, 0.2], "speed": [1.0, 0.5],
-    })  # fmt: skip
-    figure = plots.plot_training(history)
-    assert len(figure.axes) == 3
-    line = figure.axes[0].get_lines()[0]
-    assert line.get_xdata().tolist() == [1, 2]
-    assert line.get_ydata().tolist() == [1, 2]
-    with pytest.raises(DataError, match="no update"):
-        plots.plot_training(history[:0])
-    with pytest.raises(DataError, match="no reward"):
-        plots.plot_training(history[["timesteps"]])
+def test_features_are_drawn_told_against_measured_of_held_out_cells():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(50, 3)) * [1, 3, 2]
+    train = np.arange(50) < 20
+    panels = shown(plots.plot_features(2 * truth, truth, ["a", "b", "c"], train, 2))
+    assert list(panels) == ["b, r 1.00", "c, r 1.00"]
+    dots = panels["b, r 1.00"].collections[0].get_offsets()
+    np.testing.assert_allclose(dots, np.column_stack([truth[20:, 1], 2 * truth[20:, 1]]))
+    assert list(shown(plots.plot_features(truth * 0, truth, "abc", features=["c"]))) == [
+        "c, r nan"
+    ]
+    with pytest.raises(MissingKeyError, match="no feature 'd'"):
+        plots.plot_features(truth, truth, "abc", features=["d"])
+    with pytest.raises(DataError, match="do not fit"):
+        plots.plot_features(truth, truth, "ab")
 
 
-def test_stages_are_drawn_with_their_clock_and_beside_straight_ways(asked):
-    made = asked[0]
-    made.adatas[0].obs["stage"] = np.repeat(["first", "last"], N // 2)
-    found = made.recover_stages("first", "last", "stage", time=4.0, rest_time=1.0, **QUIET)
-    speed, clock = plots.plot_clock(found).axes
-    np.testing.assert_allclose(speed.get_lines()[0].get_ydata(), found.speeds)
-    np.testing.assert_allclose(clock.get_lines()[0].get_ydata(), found.biological)
-    table = pd.DataFrame({"emd": [1.0, 2.0], "mmd": [0.1, 0.2]}, index=["environment", "origin"])
-    figure = plots.plot_recovered(table)
-    assert [bar.get_width() for bar in figure.axes[1].patches] == [0.1, 0.2]
-    with pytest.raises(DataError, match="columns"):
-        plots.plot_recovered(pd.DataFrame({"r": [1.0]}))
+def screen():
+    shift = np.array([[3.0, 1.0, 5.0], [4.0, 6.0, 2.0], [1.0, 1.0, 1.0]])
+    return Screen(
+        ("A", "B", "C"), ("all cells", "t1", "t2"), np.array([9, 5, 4]), effect=shift + 1,
+        length=shift, shift=shift, size=np.ones((3, 3)), control=np.full((4, 3), 0.5),
+        null=np.ones((4, 3)), change="knock-out",
+    )  # fmt: skip
+
+
+def test_genes_are_ranked_by_how_far_they_move_cells_of_a_group():
+    figure = plots.plot_screen(screen())
+    bars, heat = figure.axes[0], figure.axes[1]
+    assert [label.get_text() for label in bars.get_yticklabels()] == ["B", "A", "C"]
+    assert widths(bars) == [4, 3, 1]
+    np.testing.assert_array_equal(heat.images[0].get_array(), [[6, 2], [1, 5], [1, 1]])
+    by = plots.plot_screen(screen(), "effect", group="t2", n_genes=2).axes[0]
+    assert [label.get_text() for label in by.get_yticklabels()] == ["A", "B"]
+    assert lines(by)["no change"].get_xdata()[0] == 0.5
+    with pytest.raises(DataError, match="no gene has a number for z"):
+        plots.plot_screen(screen(), "z")
+    with pytest.raises(MissingKeyError):
+        plots.plot_screen(screen(), group="t9")
+
+
+def test_the_clock_is_drawn_with_what_it_was_fitted_to():
+    times = np.arange(0, 32, 0.5)
+    speed = 0.3 * np.exp(-times / 10)
+    clock = biological_time(times, speed, start=10, end=20)
+    figure = plots.plot_clock(times, speed, clock, [15.0])
+    drawn = lines(figure.axes[0])
+    np.testing.assert_array_equal(drawn["cells"].get_ydata(), speed)
+    np.testing.assert_allclose(
+        drawn["gamma density"].get_ydata(), 0.3 * np.exp(-np.linspace(0, 31.5, 400) / 10),
+        atol=1e-4,
+    )  # fmt: skip
+    mark = figure.axes[1].get_lines()[1]
+    np.testing.assert_allclose(mark.get_xdata()[1], 10 * np.log(2), atol=1e-2)
+    assert figure.axes[1].get_title() == "96 % of the way covered"
+    with pytest.raises(DataError, match="not one speed per time"):
+        plots.plot_clock(times, speed[1:], clock)
+
+
+def test_stages_stand_beside_straight_ways_and_what_could_be_reached():
+    table = pd.DataFrame(
+        {"emd": [1.0, 2.0, 3.0, 0.5], "mmd": [0.1, 0.2, 0.3, 0.05]},
+        index=["environment", "straight lines", "origin", "measured, halves"],
+    )
+    figure = plots.plot_stages(table)
+    assert widths(figure.axes[0]) == [1, 2, 3]
+    assert lines(figure.axes[1])["measured, halves"].get_xdata()[0] == 0.05
+    with pytest.raises(DataError, match="no distances"):
+        plots.plot_stages(table.iloc[3:])
 
 
 def test_figures_need_no_pyplot():
-    script = (
-        "import sys, celldyn.plots.environment as p;"
-        "p.plot_course([0, 1], [0, 1]); print('matplotlib.pyplot' in sys.modules)"
+    code = (
+        "import sys, celldyn.plots.environment; "
+        "print('matplotlib.pyplot' in sys.modules, 'torch' in sys.modules)"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert run.stdout.strip() == "False"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]

@@ -67,7 +67,7 @@ def displacement_interpolation(
     most: int = 2000,
     seed: int = 0,
 ) -> Between:
-    """Return cells between two stages that need not be paired; `displacement_interpolation_job`, drained."""
+    """Return cells between two stages that need no pairs; the job of that name, drained."""
     return run(
         displacement_interpolation_job(origin, terminal, fractions, most=most, seed=seed),
         bar=False,

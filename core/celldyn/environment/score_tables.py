@@ -113,8 +113,8 @@ def stage_report_job(
     """Compare recovered cells of a stage between two others with those that were measured.
 
     Beside them stand both stages themselves, straight lines between paired pseudocells, the
-    displacement along optimal transport, and, as what could be reached at best, one half of the
-    measured cells beside the other.
+    displacement along optimal transport, and, as what chance alone makes, one half of the measured
+    cells beside the other.
 
     Parameters
     ----------

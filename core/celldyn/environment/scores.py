@@ -27,16 +27,21 @@ def pearson(told: ArrayLike, truth: ArrayLike) -> float:
 
     A feature that is told the same for all cells counts as 0; NaN where nothing varies in truth.
     """
-    p, t = np.asarray(told, np.float64), np.asarray(truth, np.float64)
-    p, t = p - p.mean(axis=0), t - t.mean(axis=0)
-    size = np.sqrt(np.square(t).sum(axis=0))
+    (p, own), (t, size) = (_centred(np.asarray(each, np.float64)) for each in (told, truth))
     varies = size > 0
     if not varies.any():
         return float("nan")
-    own = np.sqrt(np.square(p).sum(axis=0))
     top = (p * t).sum(axis=0)
     r = np.divide(top, own * size, out=np.zeros_like(top), where=own * size > 0)
     return float(r[varies].mean())
+
+
+def _centred(values: Floats) -> tuple[Floats, Floats]:
+    """Return values about their means, and lengths of columns; 0 where only rounding varies."""
+    about = values - values.mean(axis=0)
+    length = np.sqrt(np.square(about).sum(axis=0))
+    whole = np.sqrt(np.square(values).sum(axis=0))
+    return about, np.where(length > 1e-9 * whole, length, 0.0)
 
 
 def standardised_mse(told: ArrayLike, truth: ArrayLike, variance: float) -> float:

@@ -12,6 +12,7 @@ __all__ = [
     "environment",
     "environment_cells",
     "environment_effects",
+    "environment_screen",
     "environment_stages",
     "landscape",
     "landscape_fates",
