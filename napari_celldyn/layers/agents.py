@@ -125,6 +125,7 @@ class AgentsView:
         ground
             Turns that into places on the canvas.
         """
+        was_beside = self.shown and not self.on_tissue
         self._clear()
         self._kept = slice(None, None, max(1, -(-len(cells) // MAX_AGENTS)))
         self._cells, self._ground = cells[self._kept], ground
@@ -136,7 +137,7 @@ class AgentsView:
         self._index = None
         self.dress.put_on(self._places, ground, self._rgba())
         self._paint()
-        if not ground.on_tissue:
+        if not ground.on_tissue and not was_beside:
             self._viewer.reset_view()
         self.changed.emit()
 

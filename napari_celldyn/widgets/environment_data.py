@@ -41,9 +41,8 @@ _SHARE = 0.2
 _TIPS = (
     "A part of the tissue: its expression, a layer, or a table of obsm",
     "seen: cells know it of themselves and of each other; told: their positions learn to tell it",
-    "values: standardised; counts: scaled to the same sum and logged first; places: coordinates of "
-    "which only distances count, for sections that lie differently. Where all lie alike, take "
-    "values for coordinates, too: that is learned several times faster",
+    "values: standardised; counts: scaled to the same sum and logged first; places: coordinates "
+    "of which only distances count, for sections that lie differently",
 )
 
 

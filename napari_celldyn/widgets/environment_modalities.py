@@ -94,7 +94,7 @@ def proposed(adata: AnnData) -> list[Modality]:
     """Return what is likely to be asked: expression is seen, and places in the tissue are told.
 
     Of several sections, which may lie in any way, only distances are to be told; in a single one
-    places are what they are, which is learned several times faster.
+    places are what they are.
     """
     from celldyn.data import section_key
 

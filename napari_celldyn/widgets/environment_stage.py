@@ -8,13 +8,12 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
 from celldyn.errors import NotFittedError
-from napari_celldyn.layers.agents_ground import Ground, SpaceGround, TissueGround
+from napari_celldyn.widgets.environment_drawing import StageDrawing
 from napari_celldyn.widgets.environment_living import Pace, Reel, Until, living_job
-from napari_celldyn.widgets.environment_look import SPACE, TISSUE, GrowingLimits, Look, values_of
+from napari_celldyn.widgets.environment_look import SPACE, Look
 from napari_celldyn.widgets.listen import listen
 
 if TYPE_CHECKING:
@@ -55,8 +54,7 @@ class EnvironmentStage(QObject):
         self.shown: Shot | None = None
         self._handle: JobHandle | None = None
         self._stop = Event()
-        self._ground: Ground | None = None
-        self._limits = GrowingLimits()
+        self._drawing = StageDrawing(session)
         self._following = True
         listen(self, self._workspace.data_changed, self.close)
 
@@ -91,10 +89,7 @@ class EnvironmentStage(QObject):
     @property
     def per_unit(self) -> float:
         """Units of the canvas in one of the tissue's own coordinates."""
-        from celldyn.data import um_per_unit
-
-        um = None if self._workspace.adata is None else um_per_unit(self._workspace.adata)
-        return 1.0 if um is None else float(um)
+        return self._drawing.per_unit
 
     @property
     def unit(self) -> str:
@@ -131,9 +126,8 @@ class EnvironmentStage(QObject):
         if self._handle is not None:
             self._handle.cancel()
         self._handle, self.reel = None, Reel()
-        self.opened, self.shown, self._ground = None, None, None
-        self.shows_plain = False
-        self._session.agents.hide()
+        self.opened, self.shown, self.shows_plain = None, None, False
+        self._drawing.clear()
         self.changed.emit()
 
     def play(self, until: Until | None = None) -> JobHandle:
@@ -197,10 +191,6 @@ class EnvironmentStage(QObject):
 
     def set_look(self, look: Look) -> None:
         """Show the cells otherwise."""
-        if look.where != self.look.where:
-            self._ground = None
-        if look.colour != self.look.colour or look.gene != self.look.gene:
-            self._limits.forget()
         self.look = look
         self.pace.with_flow = look.velocities
         self.redraw()
@@ -222,7 +212,7 @@ class EnvironmentStage(QObject):
     def _take_shot(self) -> None:
         shot = self.require().shot(with_flow=self.pace.with_flow)
         if self.reel.shots and shot.time < self.reel.shots[-1].time:
-            self._limits.forget()
+            self._drawing.forget_limits()
         self.reel.add(shot)
         self._following = True
         self._draw(shot, jump=True)
@@ -266,44 +256,12 @@ class EnvironmentStage(QObject):
     # --- drawing ------------------------------------------------------------------------------
 
     def _draw(self, shot: Shot, *, jump: bool = False) -> None:
-        opened, agents = self.opened, self._session.agents
-        if opened is None:
+        if self.opened is None:
             return
         self.shown = shot
         view = self.view()
         assert view is not None
-        found, rate = self._found(view)
-        if self._ground is None or not self._ground.serves(found) or not agents.shown:
-            self._ground = self._make_ground(found)
-            agents.dress.ask(trails=self.look.trails, velocities=self.look.velocities)
-            agents.show(opened.at, found, self._ground)
-        else:
-            agents.dress.ask(trails=self.look.trails, velocities=self.look.velocities)
-        self._colour(shot, view)
-        agents.move(found, rate, jump=jump)
+        self._drawing.draw(self.opened, shot, view, self.look, jump=jump)
         if not self.playing:
-            agents.settle()
+            self._session.agents.settle()
         self.shown_changed.emit()
-
-    def _found(self, view: View) -> tuple[NDArray[np.floating], NDArray[np.floating] | None]:
-        if self.look.where == TISSUE and view.place is not None:
-            return view.place, view.flow
-        return view.position, view.velocity
-
-    def _make_ground(self, found: NDArray[np.floating]) -> Ground:
-        opened, tissue = self.opened, self._session.tissue
-        assert opened is not None
-        if self.look.where == TISSUE and opened.on_tissue:
-            return TissueGround(self._workspace.require(), opened.at, tissue)
-        held = self._ground
-        axes = held.axes if isinstance(held, SpaceGround) else None
-        return SpaceGround(found, tissue.display_xy, axes)
-
-    def _colour(self, shot: Shot, view: View) -> None:
-        look, agents, cells = self.look, self._session.agents, self.cells
-        if cells is None or not look.has_values:
-            agents.colour_as_tissue()
-            return
-        values = values_of(look, shot, view, cells, self.per_unit)
-        limits = self._limits.take(values, (look.colour, look.gene), diverging=look.diverging)
-        agents.colour(values, limits, look.colormap)
