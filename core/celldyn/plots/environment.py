@@ -1,6 +1,7 @@
 """Figures of virtual cells: their training, and what their places tell beside simple methods.
 
-Those of screens and of stages have modules of their own, and their names here, too.
+Those of cells in their space, of perturbations, screens and stages have modules of their own, and
+their names here, too.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from celldyn.environment import Quality
 from celldyn.environment.quality_results import NAME
 from celldyn.errors import ConfigError, DataError, MissingKeyError
 from celldyn.plots.betas_style import panels
+from celldyn.plots.environment_cells import plot_cells, plot_rest
+from celldyn.plots.environment_effects import plot_course, plot_effect
 from celldyn.plots.environment_screen import plot_screen
 from celldyn.plots.environment_stages import plot_clock, plot_stages
 from celldyn.plots.vae_style import MARK, TRAINING, draw_cells, explain, places, plain
@@ -27,9 +30,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "plot_cells",
     "plot_clock",
+    "plot_course",
+    "plot_effect",
     "plot_features",
     "plot_quality",
+    "plot_rest",
     "plot_screen",
     "plot_stages",
     "plot_told",

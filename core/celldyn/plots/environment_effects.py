@@ -1,6 +1,6 @@
-"""Figures of perturbed virtual cells: an effect over time and by group, and screens of genes.
+"""Figures of perturbed virtual cells: an effect over time, and by group.
 
-Shapes: T frames, n cells.
+Shapes: T frames.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike
 
 from celldyn.data.words import listed
 from celldyn.environment.effects import ALL
-from celldyn.errors import DataError, MissingKeyError
-from celldyn.plots.betas_style import UP, panels
-from celldyn.plots.landscape_style import FAINT, INK, axes_of
-from celldyn.plots.vae_style import MARK, plain
+from celldyn.errors import DataError
+from celldyn.plots.betas_style import UP
+from celldyn.plots.landscape_style import INK, axes_of
+from celldyn.plots.vae_style import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,67 +91,6 @@ def plot_effect(table: pd.DataFrame, *, title: str = "", what: str = "shift") ->
     axes.set_title(title, fontsize=9)
     plain(axes)
     return figure
-
-
-def plot_screen(
-    table: pd.DataFrame, group: str = ALL, *, n_named: int = 20, highlight: Sequence[str] = ()
-) -> Figure:
-    """Draw a screen: the genes that move cells most, and every gene by its rank.
-
-    Parameters
-    ----------
-    table
-        Columns gene, group, shift, effect, size and z (`Screen.table`).
-    group
-        Which group of cells.
-    n_named
-        Genes that are named, those that move cells most.
-    highlight
-        Genes that are drawn in red in any case.
-
-    Raises
-    ------
-    MissingKeyError
-        If the screen has no such group.
-    DataError
-        If columns are missing.
-    """
-    _require(table, ("gene", "group", "shift", "size"))
-    there = list(dict.fromkeys(table["group"].astype(str)))
-    if group not in there:
-        raise MissingKeyError(f"the screen has no group {group!r}", f"there are {listed(there)}")
-    shown = table[table["group"].astype(str) == group]
-    shown = shown.sort_values("shift", ascending=False, kind="stable", ignore_index=True)
-    red = shown["gene"].astype(str).isin(list(highlight)).to_numpy()
-    figure, axes = panels(2, width=4.4, height=max(3.4, 0.17 * min(n_named, len(shown)) + 1.0))
-    top = shown.head(n_named)
-    at = np.arange(len(top))[::-1]
-    axes[0].barh(at, top["shift"], color=np.where(red[: len(top)], UP, INK), height=0.7)
-    axes[0].set_yticks(at, top["gene"].astype(str), fontsize=7)
-    axes[0].set_xlabel("mean distance from the control")
-    plain(axes[0])
-    axes[1].scatter(shown["size"], shown["shift"], s=10, linewidths=0, rasterized=True,
-                    color=np.where(red, UP, "#999999"))  # fmt: skip
-    _draw_usual(axes[1], shown)
-    for k in range(min(8, len(shown))):
-        axes[1].annotate(str(shown["gene"][k]), (shown["size"][k], shown["shift"][k]),
-                         fontsize=6.5, xytext=(3, 3), textcoords="offset points")  # fmt: skip
-    axes[1].set(xlabel="size of the change of what cells see", ylabel="mean distance from control")
-    plain(axes[1])
-    figure.suptitle("" if group == ALL else group, fontsize=10)
-    return figure
-
-
-def _draw_usual(axes: Axes, shown: pd.DataFrame) -> None:
-    """Draw what a change of a size usually does: the median of shift over size."""
-    usable = shown["size"] > 0
-    if not usable.any():
-        return
-    slope = float((shown["shift"][usable] / shown["size"][usable]).median())
-    end = float(shown["size"].max())
-    axes.plot([0, end], [0, slope * end], color=FAINT, linewidth=1.0, zorder=0, label="usual")
-    axes.axhline(0, color=MARK, linewidth=0.4)
-    axes.legend(fontsize=7, frameon=False)
 
 
 def _require(table: pd.DataFrame, names: Sequence[str]) -> None:
