@@ -81,24 +81,10 @@ def _read(name: str, read: dict[str, list[AnnData]], *, backed: bool) -> list[An
 
 def _merged(names: Sequence[str], read: dict[str, list[AnnData]], *, backed: bool) -> AnnData:
     """Return one modality of the cells of several files, of the features that all have."""
-    import anndata
+    from celldyn.environment import merge_adatas
 
     tables = [table for name in names for table in _read(name, read, backed=backed)]
-    if len(tables) == 1:
-        return tables[0]
-    whole = [table.to_memory() if table.isbacked else table for table in tables]
-    found = anndata.concat(whole, join="inner")
-    if not found.n_vars:
-        raise FileFormatError(
-            f"{names[0]} and the files that it is merged with have no feature in common",
-            "merge files of one modality",
-        )
-    if not found.obs_names.is_unique:
-        raise FileFormatError(
-            f"{names[0]} and the files that it is merged with have cells of the same name",
-            "give cells names that tell files apart",
-        )
-    return found
+    return merge_adatas(tables, names if len(tables) == len(names) else None)
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:

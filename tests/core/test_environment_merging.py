@@ -37,7 +37,9 @@ def test_collections_of_files_are_one_modality_that_stays_on_disk(form, tmp_path
 @pytest.mark.parametrize("backed", [False, True])
 def test_tables_are_merged(backed, tmp_path):
     parts = [table(counts(), batch=["a"] * 90), table(counts(40)[:, :30], batch=["b"] * 40)]
-    with pytest.raises(DataError, match="cell 'cell0' is in several of table 0, table 1"):
+    with pytest.raises(
+        DataError, match="table 0, table 1 have cells of the same name, such as 'cell0'"
+    ):
         merge_adatas(parts)
     parts[1].obs_names = [f"other{i}" for i in range(40)]
     expected = gather([concat(parts, join="inner")], DataConfig(pca_dim=[6]))

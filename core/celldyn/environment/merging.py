@@ -38,7 +38,8 @@ def merge_adatas(tables: Sequence[AnnData], names: Sequence[str] | None = None) 
     cells = pd.Index([name for table in tables for name in table.obs_names])
     if not cells.is_unique:
         raise DataError(
-            f"cell {str(cells[cells.duplicated()][0])!r} is in several of {listed(called, 4)}",
+            f"{listed(called, 4)} have cells of the same name, such as "
+            f"{str(cells[cells.duplicated()][0])!r}",
             "give cells names that tell tables apart",
         )
     if not set.intersection(*(set(table.var_names) for table in tables)):
