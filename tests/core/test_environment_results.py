@@ -182,22 +182,22 @@ def test_a_manager_opens_a_file_of_ours(asked, tmp_path):
 def test_what_is_told_is_scored_on_held_out_cells_beside_simple_methods(asked):
     made = asked[0]
     made.load_state("steady")
-    found = made.scores(("mean", "ridge"), **QUIET)
-    assert sorted(found) == [0, 1]
-    for table in found.values():
+    found = made.quality(("mean", "ridge"), labels="layer", **QUIET)
+    assert sorted(found.tables) == [0, 1]
+    for table in found.tables.values():
         assert table.index.tolist() == ["environment", "mean", "ridge"]
+        assert "label_accuracy" in table
     told = made.environment_to_features(made.get_state(impute=False), 0, None, False)
     (truth,) = made.fitted.preprocessing.transform([made.adatas[0]], [0])
     held = ~made.get_mask()
     variance = truth[~held].var(axis=0).mean()
     by_hand = np.square(told[held] - truth[held]).mean() / variance
-    assert found[0].loc["environment", "mse"] == pytest.approx(by_hand, rel=1e-3)
+    assert found.tables[0].loc["environment", "mse"] == pytest.approx(by_hand, rel=1e-3)
 
 
-def test_without_held_out_cells_there_is_nothing_to_score():
-    made = manager(train=np.ones(N, dtype=bool))
-    with pytest.raises(DataError, match="held out"):
-        made.scores(**QUIET)
+def test_what_is_not_there_is_not_scored():
     made = manager(tables()[:1], fitted=environment(train=np.arange(N) < 9))
     with pytest.raises(DataError, match="modality 1 is not there"):
-        made.scores(**QUIET)
+        made.quality(**QUIET)
+    with pytest.raises(NotFittedError, match="on which cells"):
+        manager().quality(**QUIET)

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from celldyn.environment.baselines import USUAL
 from celldyn.environment.gathering import TrainingData
 from celldyn.environment.manager_stages import StagesMixin
+from celldyn.environment.quality import quality_job
+from celldyn.environment.quality_results import Quality
 from celldyn.environment.results import EnvironmentResult, write_result
-from celldyn.environment.score_tables import imputation_report_job
 from celldyn.environment.spreading import Spread
 from celldyn.environment.telling import tell_job
 from celldyn.errors import DataError
 from celldyn.jobs import Job, run, scaled
 
 if TYPE_CHECKING:
-    import pandas as pd
     from anndata import AnnData
 
 
@@ -62,13 +62,19 @@ class ResultsMixin(StagesMixin):
             seed=self.seed, device=str(self.device),
         )  # fmt: skip
 
-    def scores(
-        self, methods: Sequence[str] = USUAL, *, progress_bar: bool = True
-    ) -> dict[int, pd.DataFrame]:
-        """Score what cells tell now, beside simple methods; `scores_job`, drained."""
-        return run(self.scores_job(methods), bar=progress_bar)
+    def quality(
+        self,
+        methods: Sequence[str] = USUAL,
+        *,
+        labels: str | ArrayLike | None = None,
+        progress_bar: bool = True,
+    ) -> Quality:
+        """Score what cells tell now, beside simple methods; `quality_job`, drained."""
+        return run(self.quality_job(methods, labels=labels), bar=progress_bar)
 
-    def scores_job(self, methods: Sequence[str] = USUAL) -> Job[dict[int, pd.DataFrame]]:
+    def quality_job(
+        self, methods: Sequence[str] = USUAL, *, labels: str | ArrayLike | None = None
+    ) -> Job[Quality]:
         """Score what positions tell of held-out cells now, beside simple methods.
 
         Coordinates are compared as they are told, and turned onto the truth by training cells
@@ -78,42 +84,33 @@ class ResultsMixin(StagesMixin):
         ----------
         methods
             Names in `celldyn.environment.baselines.IMPUTERS`, each trained on the same cells.
-
-        Returns
-        -------
-        {modality: methods by figures}; see `imputation_report`.
+        labels
+            Column of obs, or (n,) labels, of which it is told how many are right.
 
         Raises
         ------
         NotFittedError
             Before `reset_env`, or if it is not known which cells were trained on.
+        MissingKeyError
+            If there is no such column.
         DataError
-            If no cell was held out, or a modality that is told is not there.
+            If a modality that is told is not there.
         """
-        train = self.get_mask()
-        if train.all() or not train.any():
-            raise DataError(
-                "there is no cell that was held out of the training, or none that was in it",
-                "give cells of both kinds",
-            )
+        train, state, labels = self.get_mask(), self.state, self.groups_of(labels)
         for k in self.fitted.targets:
             if self.adatas[k] is None:
                 raise DataError(
                     f"modality {k} is not there, so what is told of it cannot be scored",
                     "give it to set_modalities",
                 )
-        position = self.state.position[0].cpu().numpy()
-        told = []
-        for k in self.fitted.targets:
-            work = tell_job(self.fitted, position, k, inverse=False, device=self.device)
-            told.append((yield from work))
         data = yield from self._data_job(train)
-        reflection = self.fitted.config.reflection
         return (
-            yield from imputation_report_job(
-                data, told, methods=methods, seed=self.seed, reflection=reflection
+            yield from quality_job(
+                self.fitted, data, places=state.position[0].cpu().numpy(),
+                report=None if self._trajectory is None else self.report, labels=labels,
+                methods=methods, seed=self.seed, device=self.device,
             )
-        )
+        )  # fmt: skip
 
     def _data_job(self, train: NDArray[np.bool_]) -> Job[TrainingData]:
         """Return the cells as training would have them."""
