@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from anndata import AnnData, read_h5ad
@@ -18,6 +20,7 @@ from celldyn.errors import (
     MissingKeyError,
     NotFittedError,
 )
+from celldyn.jobs import Progress
 
 LOGGED = {"sample_counts": (100.0,), "log_modalities": (0,)}
 
@@ -320,6 +323,24 @@ def test_what_cannot_be_fitted_is_refused(data, options, says):
 def test_bad_options_are_refused(options, says):
     with pytest.raises(ConfigError, match=says):
         Preprocessing(**options).fit([counts()])
+
+
+@pytest.mark.parametrize("dim", [6, 30])
+def test_a_fit_that_is_stopped_changes_nothing_and_leaves_no_thread(dim, monkeypatch):
+    monkeypatch.setattr("celldyn.environment.preprocessing_blocks.BLOCK_NUMBERS", 7 * 40)
+    X, other = counts(), counts(seed=5)
+    p = Preprocessing(log_modalities=(0,), pca_dim=(6,)).fit([X])
+    maps, before = p.maps, set(threading.enumerate())
+    p.pca_dim = (dim,)
+    for word in range(1, 8):  # it says more than so many: 13 blocks are read
+        job = p.fit_job([other])
+        for _ in range(2 * word):
+            assert isinstance(next(job), Progress)
+        job.close()
+        assert p.maps == maps
+    assert not set(threading.enumerate()) - before
+    p.fit([other])
+    assert p.maps != maps
 
 
 def test_bad_requests_are_refused(tmp_path):
