@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -25,11 +26,12 @@ from celldyn.errors import ConfigError
 from celldyn.jobs import run
 
 if TYPE_CHECKING:
-    from celldyn.environment import EnvironmentConfig, FittedEnvironment
+    from celldyn.environment import Checkpoints, EnvironmentConfig, FittedEnvironment
     from celldyn.environment.event_log import EventLog
 
 _FOLDS = ("Data", "Space", "Reward", "Policy", "Training")
 _MOST_ROWS = 5
+_STOPPED = 130
 
 
 def add_environment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -94,6 +96,9 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         "--checkpoint-name", metavar="NAME", help="what they begin with [default: the time]"
     )
     group.add_argument(
+        "--keep-checkpoints", type=int, metavar="N", help="only the newest stay [default: all]"
+    )
+    group.add_argument(
         "--logfile", metavar="FILE",
         help="log of JSON lines; cli prints it, none writes none [default: beside checkpoints]",
     )  # fmt: skip
@@ -120,22 +125,32 @@ def _add_parameters(parser: argparse.ArgumentParser) -> None:
             group.add_argument("--" + field.replace("_", "-"), dest=field, **known)
 
 
-def _train(given: argparse.Namespace) -> None:
-    name = given.checkpoint_name or f"environment_{datetime.now():%Y%m%d_%H%M%S}"
-    output = given.output or given.checkpoint_dir / f"{name}.safetensors"
-    _check_output(output)
-    start, config = _begun(given)
-    tables = read_modalities(given, backed=config.backed)
-    with _log(given, name, config) as log:
-        fitted = _trained(tables, config, start, given, name, log)
+def _train(given: argparse.Namespace) -> int:
+    from celldyn.environment.checkpoints import Checkpoints
     from celldyn.environment.mask_file import write_mask
     from celldyn.environment.saved import save
 
+    name = given.checkpoint_name or f"environment_{datetime.now():%Y%m%d_%H%M%S}"
+    output = given.output or given.checkpoint_dir / f"{name}.safetensors"
+    _check_output(output)
+    kept = Checkpoints(given.checkpoint_dir, name, given.keep_checkpoints)
+    start, config = _begun(given)
+    tables = read_modalities(given, backed=config.backed)
+    try:
+        with _log(given, name, config) as log:
+            fitted = _trained(tables, config, start, given, kept, log)
+    except KeyboardInterrupt:
+        if not kept.written:
+            raise
+        newest = kept.written[-1]
+        sys.stderr.write(f"celldyn: stopped; go on from {newest} with --checkpoint.\n")
+        return _STOPPED
     written = save(fitted, output)
     if fitted.train_mask is not None:
         write_mask(output.with_suffix(".mask"), fitted.train_mask)
     _report(fitted)
     say(f"Written: {written}")
+    return 0
 
 
 def _check_output(output: Path) -> None:
@@ -160,9 +175,9 @@ def _begun(given: argparse.Namespace) -> tuple[FittedEnvironment | None, Environ
         raise ConfigError(
             "a training that goes on has its parameters already", "leave out --preset"
         )
-    start = open_checkpoint(given.checkpoint, heads=int(words.pop("attention_heads", 2)))
+    start = open_checkpoint(given.checkpoint, heads=int(words.get("attention_heads", 2)))
     config: EnvironmentConfig = start.config.replace(**words)
-    for field in ("dim", "attention_blocks", "discrete"):
+    for field in ("dim", "attention_heads", "attention_blocks", "discrete"):
         if getattr(config, field) != getattr(start.config, field):
             raise ConfigError(
                 f"{field} of {given.checkpoint.name} is {getattr(start.config, field)}, and "
@@ -202,14 +217,12 @@ def _trained(
     config: EnvironmentConfig,
     start: FittedEnvironment | None,
     given: argparse.Namespace,
-    name: str,
+    kept: Checkpoints,
     log: EventLog | None,
 ) -> FittedEnvironment:
     """Train on this machine in one process, or on Ray where several learners are asked for."""
     from celldyn.cluster_environment import fit_on_ray_job
-    from celldyn.environment.checkpoints import Checkpoints
 
-    kept = Checkpoints(given.checkpoint_dir, name)
     job = fit_on_ray_job(
         tables, config, start=start, checkpoint=kept, log=log, device=given.device,
         address=given.address,

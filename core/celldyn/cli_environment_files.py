@@ -148,8 +148,17 @@ def _import(given: argparse.Namespace) -> None:
 def add_show(parts: Any) -> None:  # noqa: ANN401
     """Add the command `show`."""
     parser = parts.add_parser("show", help="tell of a trained environment")
-    parser.set_defaults(command=lambda given: tell_model(open_model(given)))
+    parser.set_defaults(command=_show)
     add_model(parser)
+
+
+def _show(given: argparse.Namespace) -> None:
+    tell_model(open_model(given))
+    if given.model.suffix in (".h5ad", ".zarr"):
+        from celldyn.data import read
+        from celldyn.environment.results import summary
+
+        say(summary(read(given.model)))
 
 
 def tell_model(fitted: FittedEnvironment) -> None:

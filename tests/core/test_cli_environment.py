@@ -224,6 +224,8 @@ def test_what_does_not_go_together_is_one_sentence(folder, model, capsys):
     assert "no modality was given" in capsys.readouterr().err
     assert train(folder, *start, "--dim", "3", *task) == 2
     assert "dim of m.safetensors is 2, and 3 was given" in capsys.readouterr().err
+    assert train(folder, *start, "--attention_heads", "4", *task) == 2
+    assert "attention_heads of m.safetensors is 2" in capsys.readouterr().err
     assert train(folder, *start, "--preset", "seed", *task) == 2
     assert "leave out --preset" in capsys.readouterr().err
     assert train(folder, *task, files=("both.h5ad", "both.h5ad::obsm/nothing")) == 2
@@ -237,6 +239,22 @@ def test_what_does_not_go_together_is_one_sentence(folder, model, capsys):
     merge = ("--merge-files", str(folder / "first.h5ad"), str(folder / "strange.h5ad"))
     assert train(folder, *merge, *task, files=()) == 2
     assert "no feature in common" in capsys.readouterr().err
+
+
+def test_who_stops_it_is_told_how_it_goes_on(folder, capsys, monkeypatch):
+    def stopped(self, fitted):
+        path = kept(self, fitted)
+        if fitted.updates == 2:
+            raise KeyboardInterrupt
+        return path
+
+    kept = Checkpoints.__call__
+    monkeypatch.setattr(Checkpoints, "__call__", stopped)
+    words = ("--checkpoint_iterations", "1", "--keep-checkpoints", "1", "--logfile", "none")
+    assert train(folder, *words, name="stop") == 130
+    assert "go on from " in (said := capsys.readouterr().err)
+    assert said.endswith("stop-0002.safetensors with --checkpoint.\n")
+    assert [path.name for path in (folder / "kept").glob("stop-*")] == ["stop-0002.safetensors"]
 
 
 # --- checkpoints ------------------------------------------------------------------------------

@@ -61,11 +61,16 @@ def test_cells_come_to_rest(folder, capsys):
     assert frames["obs_names"].tolist() == list(adata.obs_names)
 
 
-def test_a_data_set_that_holds_a_model_is_one(folder):
+def test_a_data_set_that_holds_a_model_is_one(folder, capsys):
     assert asked("simulate", folder, "one.h5ad", "--time", "1", "-q") == 0
     assert asked("simulate", folder, "two.h5ad", "--time", "1", "-q", model="one.h5ad") == 0
     one, two = (read(folder / name).obsm["X_environment"] for name in ("one.h5ad", "two.h5ad"))
     np.testing.assert_array_equal(one, two)
+    capsys.readouterr()
+    assert main(["environment", "show", str(folder / "two.h5ad")]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Virtual cells in 2 dimensions")
+    assert "Cells still move after 1 s" in said
 
 
 def test_features_are_held(folder, capsys):

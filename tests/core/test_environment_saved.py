@@ -206,6 +206,6 @@ def test_a_training_does_not_go_on_elsewhere(tmp_path):
     start = trained()
     with pytest.raises(FileFormatError, match="on other cells"):
         run(fit_job([each[::-1] for each in tables()], start=start, device="cpu"), bar=False)
+    other = start.config.replace(num_environments=2)
     with pytest.raises(FileFormatError, match="of another training"):
-        other = start.config.replace(num_environments=2)
         run(fit_job(tables(), other, start=start, device="cpu"), bar=False)

@@ -144,8 +144,8 @@ def course_job(
          "Parameters": config.model_dump(mode="json")})  # fmt: skip
     while not course.over:
         metrics = yield from course.update_job(say)
-        yield Progress("training", trainer.timesteps, config.max_timesteps,
-                       f"update {trainer.updates}", metrics)  # fmt: skip
+        told = f"update {trainer.updates}, reward {metrics['reward']:.3g}"
+        yield Progress("training", trainer.timesteps, config.max_timesteps, told, metrics)
         if checkpoint is not None and trainer.updates % config.checkpoint_iterations == 0:
             checkpoint(course.fitted())
             say({"Event": "Save Checkpoint", "Policy Iteration": trainer.updates})
