@@ -25,8 +25,11 @@ USUAL = 3.0
 FAST = 90.0
 """Percentile of the speeds that is such a cell's."""
 
-LONGEST, SHORTEST = 12.0, 0.4
-"""Once a fast cell's arrow is as long or as short, the scale and the key are made anew."""
+LONGEST = 12.0
+"""Once a fast cell's arrow is as long, the scale and the key are made anew.
+
+Not so where arrows become short: cells that come to rest are to be seen to.
+"""
 
 SHAFT, HEAD = 0.16, 0.5
 """Width of a shaft, and of a head, in widths of a cell."""
@@ -91,7 +94,7 @@ class Velocities:
         there = np.isfinite(at).all(axis=1) & np.isfinite(v).all(axis=1)
         at, v = np.where(there[:, None], at, 0.0), np.where(there[:, None], v, 0.0)
         fast = float(np.percentile(np.linalg.norm(v, axis=1), FAST)) if len(v) else 0.0
-        if fast > 0 and not SHORTEST < self._scale * fast / self._size < LONGEST:
+        if fast > 0 and (not self._scale or self._scale * fast / self._size > LONGEST):
             self._rescale(USUAL * self._size / fast, fast)
         if not self._scale:
             return
@@ -124,10 +127,8 @@ class Velocities:
 
     def _rescale(self, scale: float, fast: float) -> None:
         self._scale, self._measured = scale, round_down(1.5 * fast / self._per_unit)
-        string = [f"{self._measured:g} {self._quantity}"]
-        if self.key is not None:
-            self.key.text.string = string[0]
-            return
+        if self.key is not None and self.key in self._viewer.layers:
+            self._viewer.layers.remove(self.key)
         self.key = Points(
             self._corner[None, ::-1],
             ndim=2,
@@ -136,8 +137,8 @@ class Velocities:
             face_color="transparent",
             border_color="transparent",
             text={
-                "string": string,
-                "anchor": "lower_left",
+                "string": [f"{self._measured:g} {self._quantity}"],
+                "anchor": "upper_left",
                 "size": KEY_PIXELS,
                 "color": ink(self._viewer),
             },

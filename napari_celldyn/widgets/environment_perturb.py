@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QPushButton,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -39,6 +40,7 @@ CLAMPINGS: dict[str, Clamping] = {
 
 BLINK_MS = 700
 A, B = "A: left alone", "B: perturbed"
+_AS_WIDE_AS_THERE_IS_ROOM = QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed
 
 
 class EnvironmentPerturb(QWidget):
@@ -94,9 +96,11 @@ class EnvironmentPerturb(QWidget):
             self._form.addRow(name, part)
         acts, shows = QHBoxLayout(), QHBoxLayout()
         for button in (self.perturb_button, self.let_go_button, self.forget_button):
-            acts.addWidget(button)
+            acts.addWidget(button, 1)
+            button.setSizePolicy(*_AS_WIDE_AS_THERE_IS_ROOM)
         for button in (self.a_button, self.b_button, self.blink_button):
-            shows.addWidget(button)
+            shows.addWidget(button, 1)
+            button.setSizePolicy(*_AS_WIDE_AS_THERE_IS_ROOM)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.changes)
@@ -193,10 +197,6 @@ class EnvironmentPerturb(QWidget):
             self.blink_button.setChecked(False)
             self.changes.clear()
         self._offer_modalities()
-        said = () if opened is None else opened.cells.holding
-        if list(self.held.frame.get("held", [])) != list(said):
-            self.held.show_frame(pd.DataFrame({"held": list(said)}))
-        self.held.setVisible(bool(said))
         self._on_clamping(self.clamping.currentText())
         self._tell()
 
@@ -228,8 +228,16 @@ class EnvironmentPerturb(QWidget):
     def _on_clamping(self, words: str) -> None:
         self._form.setRowVisible(self.factor, CLAMPINGS.get(words) == "action")
 
+    def _show_held(self) -> None:
+        cells = self._stage.cells
+        said = () if cells is None else cells.holding
+        if list(self.held.frame.get("held", [])) != list(said):
+            self.held.show_frame(pd.DataFrame({"held": list(said)}))
+        self.held.setVisible(bool(said))
+
     def _tell(self) -> None:
         shot, stage = self._stage.shown, self._stage
+        self._show_held()
         both = shot is not None and shot.changed is not None
         if not both:
             self.blink_button.setChecked(False)

@@ -206,7 +206,10 @@ def test_the_key_tells_the_speed_of_an_arrow_as_long(place):
     made.move(np.zeros((100, 2)), speeds / 2)
     assert made.scale == pytest.approx(15.0 / 8.0)  # slower cells have shorter arrows
     made.move(np.zeros((100, 2)), speeds / 100)
-    assert made.measured == 0.2
+    assert made.measured == 20.0  # they come to rest, and are seen to
+    made.move(np.zeros((100, 2)), speeds * 10)
+    assert made.measured == 200.0
+    assert made.key.text.values[0] == "200 µm/s"
 
 
 def test_what_they_wear_comes_and_goes(place):
