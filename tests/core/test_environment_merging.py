@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -54,3 +55,23 @@ def test_tables_are_merged(backed, tmp_path):
     parts[1].var_names = [f"other{j}" for j in range(30)]
     with pytest.raises(DataError, match="have no feature in common"):
         merge_adatas(parts, ["a.h5ad", "b.h5ad"])
+
+
+@pytest.mark.parametrize("form", [np.asarray, csr])
+@pytest.mark.parametrize("here", [False, True])
+def test_tables_of_other_machines_are_merged_where_they_are(form, here, tmp_path):
+    parts = [table(counts(), form=form), table(counts(40, seed=3), form=form)]
+    parts[1].obs_names = [f"other{i}" for i in range(40)]
+    memory = fsspec.filesystem("memory")
+    names = []
+    for k, part in enumerate(parts):
+        part.write_h5ad(tmp_path / f"{k}.h5ad")
+        memory.pipe_file(f"/merged/{k}.h5ad", (tmp_path / f"{k}.h5ad").read_bytes())
+        names.append(f"memory://merged/{k}.h5ad")
+    if here:
+        names[0] = tmp_path / "0.h5ad"
+    whole = merge_adatas(read_adatas(*names, backed=True))
+    assert isinstance(whole, AnnCollection)
+    data = gather([whole], DataConfig(pca_dim=[6]))
+    expected = gather([concat(parts, join="inner")], DataConfig(pca_dim=[6]))
+    torch.testing.assert_close(data.modalities[0], expected.modalities[0], atol=1e-5, rtol=0)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from celldyn.data.words import listed
+from celldyn.environment.preprocessing_blocks import stays_on_disk
 from celldyn.errors import DataError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def merge_adatas(tables: Sequence[AnnData], names: Sequence[str] | None = None) 
     Parameters
     ----------
     tables
-        The tables. Where any is backed, so is the whole: anndata's AnnCollection, whose rows are
+        The tables. Where any is on disk, so is the whole: anndata's AnnCollection, whose rows are
         read in blocks; else it is an AnnData.
     names
         What an error calls them.
@@ -46,7 +47,7 @@ def merge_adatas(tables: Sequence[AnnData], names: Sequence[str] | None = None) 
         raise DataError(
             f"{listed(called, 4)} have no feature in common", "merge tables of one modality"
         )
-    if any(table.isbacked for table in tables):
+    if any(table.isbacked or stays_on_disk(table.X) for table in tables):
         from anndata.experimental import AnnCollection
 
         return AnnCollection(list(tables), join_vars="inner", join_obs="inner")

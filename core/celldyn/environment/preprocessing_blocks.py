@@ -109,14 +109,14 @@ class Modality:
 
     @property
     def _on_disk(self) -> bool:
-        return bool(getattr(self.data, "isbacked", False)) or _stays(self._matrix)
+        return bool(getattr(self.data, "isbacked", False)) or stays_on_disk(self._matrix)
 
     @cached_property
     def _view(self) -> tuple[Any, Ints | None, Ints | None]:
         """What is read, and which rows and columns of it: views of what is on disk stay there."""
         data = self.data
         base = getattr(data, "_adata_ref", None)
-        if base is None or not data.is_view or not (data.isbacked or _stays(base.X)):
+        if base is None or not data.is_view or not (data.isbacked or stays_on_disk(base.X)):
             return data, None, None
         rows = base.obs_names.get_indexer(data.obs_names)
         columns = base.var_names.get_indexer(data.var_names)
@@ -224,7 +224,7 @@ class Modality:
         return self.feature_names[at]
 
 
-def _stays(matrix: Any) -> bool:  # noqa: ANN401
+def stays_on_disk(matrix: Any) -> bool:  # noqa: ANN401
     """Whether a matrix is on disk: anndata's sparse data set, or an array of HDF5 or zarr."""
     return hasattr(matrix, "group") or (hasattr(matrix, "chunks") and hasattr(matrix, "attrs"))
 
