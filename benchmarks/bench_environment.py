@@ -22,8 +22,8 @@ from celldyn.environment.networks import Policy
 from celldyn.environment.ppo import update_job
 from celldyn.environment.rollout import rollout_job
 from celldyn.environment.stepping import moved
+from celldyn.environment.tissue import Tissue
 from celldyn.environment.trainer import Trainer
-from celldyn.environment.world import Tissue
 from celldyn.jobs import run
 
 DIM, FEATURES = 32, 512

@@ -122,7 +122,7 @@ def report(name: str, found: Floats, true: Floats) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--timesteps", type=int, default=4_000_000)
+    parser.add_argument("--timesteps", type=int, default=2_000_000)
     given = parser.parse_args()
     torch.set_num_threads(1)
     config = config_of()

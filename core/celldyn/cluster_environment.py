@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from celldyn.environment.memory import Memory
     from celldyn.environment.networks import Pinning, Policy
     from celldyn.environment.sharing import Crew
+    from celldyn.environment.tissue import Tissue
     from celldyn.environment.train import Checkpoint, Log
-    from celldyn.environment.world import Tissue
 
 _POLL_S = 0.05
 

@@ -10,6 +10,7 @@ import torch
 from celldyn.environment.config import EnvironmentConfig
 from celldyn.environment.networks import Pinning, Policy
 from celldyn.environment.stepping import step
+from celldyn.environment.tissue import Tissue
 from celldyn.environment.trainer import Trainer
 from celldyn.environment.warm_start import (
     MOST_FORCE,
@@ -19,7 +20,6 @@ from celldyn.environment.warm_start import (
     spring,
     warm_start_job,
 )
-from celldyn.environment.world import Tissue
 from celldyn.jobs import run
 
 

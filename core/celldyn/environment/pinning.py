@@ -17,7 +17,7 @@ from celldyn.environment.optimiser import Adam
 from celldyn.environment.ppo import Share
 from celldyn.environment.rewarding import laid_onto
 from celldyn.environment.scaling import moments
-from celldyn.environment.world import Tissue
+from celldyn.environment.tissue import Tissue
 from celldyn.jobs import Job, Pace, Progress
 
 SNAPSHOTS = 4

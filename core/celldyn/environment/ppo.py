@@ -20,7 +20,7 @@ from celldyn.environment.networks import Embedded, Policy
 from celldyn.environment.optimiser import Adam
 from celldyn.environment.returns import generalised_advantage
 from celldyn.environment.scaling import moments
-from celldyn.environment.world import Tissue
+from celldyn.environment.tissue import Tissue
 from celldyn.errors import DataError
 from celldyn.jobs import Job, Pace, Progress
 

@@ -17,8 +17,8 @@ from celldyn.environment.early_stopping import EarlyStopping
 from celldyn.environment.fitted import FittedEnvironment
 from celldyn.environment.networks import Pinning, Policy
 from celldyn.environment.sharing import Crew, go_on
+from celldyn.environment.tissue import Tissue
 from celldyn.environment.trainer import Trainer, copied
-from celldyn.environment.world import Tissue
 from celldyn.errors import DataError, FileFormatError
 from celldyn.jobs import Job, Progress, scaled
 

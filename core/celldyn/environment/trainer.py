@@ -17,8 +17,9 @@ from celldyn.environment.pinning import pinning_job
 from celldyn.environment.ppo import Share, update_job
 from celldyn.environment.rewarding import speed
 from celldyn.environment.rollout import rollout_job
+from celldyn.environment.tissue import Tissue
 from celldyn.environment.warm_start import warm_start_job
-from celldyn.environment.world import Tissue, World
+from celldyn.environment.world import World
 from celldyn.errors import FileFormatError
 from celldyn.jobs import Job
 

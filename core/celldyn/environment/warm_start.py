@@ -20,7 +20,7 @@ from celldyn.environment.config import EnvironmentConfig
 from celldyn.environment.networks import Pinning, Policy
 from celldyn.environment.optimiser import Adam
 from celldyn.environment.scaling import RunningScale
-from celldyn.environment.world import Tissue
+from celldyn.environment.tissue import Tissue
 from celldyn.jobs import Job, Pace, Progress
 
 SPREAD = 3.0
