@@ -26,6 +26,9 @@ from celldyn.environment.preprocessing_state import read_state, state_of
 from celldyn.errors import ConfigError, DataError, NotFittedError
 from celldyn.jobs import Job, run
 
+_OPTIONS = ("sample_counts", "log_modalities", "pca_dim", "standardize", "top_variant", "spatial",
+            "seed", "max_cells")  # fmt: skip
+
 
 class Preprocessing:
     """Counts, logarithm, standardisation and principal components of every modality.
@@ -103,12 +106,7 @@ class Preprocessing:
     @property
     def options(self) -> dict[str, Any]:
         """What it was made with, by name."""
-        return {
-            "sample_counts": self.sample_counts, "log_modalities": self.log_modalities,
-            "pca_dim": self.pca_dim, "standardize": self.standardize,
-            "top_variant": self.top_variant, "spatial": self.spatial, "seed": self.seed,
-            "max_cells": self.max_cells,
-        }  # fmt: skip
+        return {name: getattr(self, name) for name in _OPTIONS}
 
     @property
     def maps(self) -> tuple[LinearMap, ...]:
