@@ -19,7 +19,7 @@ from celldyn.environment.preprocessing_checks import (
     checked_cells,
     names_of,
     number_of,
-)
+)  # fmt: skip
 from celldyn.environment.preprocessing_fit import Plan, fit_map_job, transform_job
 from celldyn.environment.preprocessing_map import LinearMap
 from celldyn.environment.preprocessing_state import read_state, state_of
@@ -99,9 +99,9 @@ class Preprocessing:
     @classmethod
     def of(cls, maps: Sequence[LinearMap], **options: Any) -> Self:  # noqa: ANN401
         """Return a fitted preprocessing with these maps, such as those of another program."""
-        whole = cls(**options)
-        whole._maps = tuple(maps)
-        return whole
+        made = cls(**options)
+        made._maps = tuple(maps)
+        return made
 
     @property
     def options(self) -> dict[str, Any]:
@@ -165,8 +165,8 @@ class Preprocessing:
         modalities = as_modalities(data)
         chosen = checked_cells(cells, modalities)
         names = names_of(modalities, feature_names)
-        check_indices(self.log_modalities, len(modalities), "log_modalities")
-        check_indices(self.spatial, len(modalities), "spatial")
+        for what in ("log_modalities", "spatial"):
+            check_indices(getattr(self, what), len(modalities), what)
         maps = []
         for k, modality in enumerate(modalities):
             plan = self._plan(k, len(modalities), names[k])
