@@ -162,11 +162,20 @@ class PerturbMixin(SimulateMixin):
         stop_when_steady: bool = False,
     ) -> tuple[NDArray[np.float64], Told]:
         """Move cells from a steady state; `simulate_perturbation_job`, drained."""
-        job = self.simulate_perturbation_job(
+        self._warn_unless_steady(stacklevel=3)
+        job = self.simulate_job(
             time, skip_time, store_states, impute, impute_kwargs, include_vel,
-            stop_when_steady=stop_when_steady,
+            stop_when_steady=stop_when_steady, steady=False,
         )  # fmt: skip
         return run(job, bar=progress_bar)
+
+    def _warn_unless_steady(self, stacklevel: int) -> None:
+        if not self.is_steady:
+            warnings.warn(
+                "cells are in no steady state: call simulate() or load_state() first, or their "
+                "way to rest is taken for an effect",
+                stacklevel=stacklevel,
+            )
 
     def simulate_perturbation_job(
         self,
@@ -184,12 +193,7 @@ class PerturbMixin(SimulateMixin):
         Warns where cells are not in a steady state, as `simulate` or `load_state` leave them: an
         effect is then mixed with their way to rest.
         """
-        if not self.is_steady:
-            warnings.warn(
-                "cells are in no steady state: call simulate() or load_state() first, or their "
-                "way to rest is taken for an effect",
-                stacklevel=2,
-            )
+        self._warn_unless_steady(stacklevel=2)
         return (
             yield from self.simulate_job(
                 time, skip_time, store_states, impute, impute_kwargs, include_vel,
