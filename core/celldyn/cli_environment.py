@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from celldyn.cli_environment_files import (
 )
 from celldyn.cli_environment_screen import add_screen_cells, add_stages
 from celldyn.cli_parts import say
-from celldyn.errors import ConfigError
+from celldyn.errors import ConfigError, UnavailableError
 from celldyn.jobs import run
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def _train(given: argparse.Namespace) -> int:
     name = given.checkpoint_name or f"environment_{datetime.now():%Y%m%d_%H%M%S}"
     output = given.output or given.checkpoint_dir / f"{name}.safetensors"
     _check_output(output)
+    _check_here(given.checkpoint_dir, given.logfile, given.checkpoint)
     kept = Checkpoints(given.checkpoint_dir, name, given.keep_checkpoints)
     start, config = _begun(given)
     tables = read_modalities(given, backed=config.backed)
@@ -157,10 +159,21 @@ def _check_output(output: Path) -> None:
     """Say before hours of training what would be wrong with the name of the model."""
     from celldyn.errors import FileFormatError
 
+    _check_here(output)
     if output.suffix != ".safetensors":
         raise FileFormatError(f"{output.name} is no name of a model", "end it in .safetensors")
     if output.is_dir():
         raise FileFormatError(f"{output} is a folder", "give another name")
+
+
+def _check_here(*places: object) -> None:
+    """Say that models and logs stay on this machine, unlike data."""
+    for place in places:
+        if place is not None and re.match(r"\w{2,}:/", str(place)):
+            raise UnavailableError(
+                f"{place} is not on this machine, where models and logs are",
+                "name a folder here, and copy it there afterwards",
+            )
 
 
 def _begun(given: argparse.Namespace) -> tuple[FittedEnvironment | None, EnvironmentConfig]:

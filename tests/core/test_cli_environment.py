@@ -202,6 +202,8 @@ def test_training_goes_on_from_files_of_celltrip(tmp_path):
         (("--partition_cols", "donor"), "no column 'donor'"),
         (("--train_mask", "nothing"), "nothing"),
         (("-o", "model.pt"), "end it in .safetensors"),
+        (("-o", "s3://bucket/model.safetensors"), "is not on this machine"),
+        (("--logfile", "s3://bucket/log"), "is not on this machine"),
         (("--checkpoint", "none.safetensors"), "is not there"),
         (("--checkpoint", "."), "holds no checkpoint"),
         (("--checkpoint_name", "a/b"), "no name of a checkpoint"),
@@ -210,7 +212,7 @@ def test_training_goes_on_from_files_of_celltrip(tmp_path):
 )
 def test_what_is_wrong_is_one_sentence(folder, capsys, words, said, monkeypatch):
     monkeypatch.chdir(folder)
-    assert train(folder, *words, "--logfile", "none", name="bad") == 2
+    assert train(folder, "--logfile", "none", *words, name="bad") == 2
     told = capsys.readouterr()
     assert said in told.err
     assert len(told.err.splitlines()) == 1
