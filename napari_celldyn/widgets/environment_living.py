@@ -131,7 +131,8 @@ def living_job(
             yield from _said_job(
                 _rest_job(start + steps * cells.delta / pace.rate, stop), made, until.steps
             )
-    cells.obey()
+    if cells.obey():  # asked for during the last step
+        reel.add(cells.shot(with_flow=pace.with_flow))
     if not until.rest:
         return None
     if at_rest:

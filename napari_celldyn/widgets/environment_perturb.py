@@ -40,6 +40,7 @@ CLAMPINGS: dict[str, Clamping] = {
 
 BLINK_MS = 700
 A, B = "A: left alone", "B: perturbed"
+_NARROW = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
 _AS_WIDE_AS_THERE_IS_ROOM = QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed
 
 
@@ -67,6 +68,8 @@ class EnvironmentPerturb(QWidget):
             "pre: what cells see is drawn to the value; post: it is put there at once; action: "
             "cells are pushed to where their places tell the value"
         )
+        for box in (self.modality, self.clamping):
+            box.setSizeAdjustPolicy(_NARROW)
         self.factor = NumberBox(1e-6, 1e6)
         self.factor.setValue(1.0)
         self.factor.setToolTip("How strong the push is")

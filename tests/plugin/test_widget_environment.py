@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Event
+
 import numpy as np
 import pytest
 from environment_dock_cases import TINY, field_tissue, trained
@@ -9,10 +11,12 @@ from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
 from celldyn.environment.config import EnvironmentConfig
+from celldyn.jobs import run
 from napari_celldyn.jobs import JobState
 from napari_celldyn.session import session
 from napari_celldyn.widgets.environment import NOTHING_OPEN, EnvironmentWidget
 from napari_celldyn.widgets.environment_data import GROUP
+from napari_celldyn.widgets.environment_living import Until, living_job
 from napari_celldyn.widgets.environment_look import AS_TISSUE, SHIFT, SPACE
 from napari_celldyn.widgets.environment_training import Learned
 
@@ -284,6 +288,18 @@ def test_a_click_while_they_play_acts_at_the_next_step(lived, qtbot):
     qtbot.mouseClick(player.play_button, LEFT)
     finish(handle, qtbot)
     assert stage.cells.holding == ("gene1 = 100 (pre)",)
+
+
+def test_what_is_asked_for_in_the_last_step_is_not_lost(lived, qtbot):
+    stage = lived.results.stage
+    stage.cells.running = True  # as while its job is in a step
+    perturb(lived, "gene1", 100.0, qtbot)
+    assert not stage.perturbed
+    stop = Event()
+    stop.set()
+    run(living_job(stage.cells, stage.reel, stage.pace, Until(), stop), bar=False)
+    assert stage.reel.shots[-1].changed is not None
+    stage.cells.running = False
 
 
 def test_b_after_going_back_equals_b_alone_bit_for_bit(lived, qtbot):
