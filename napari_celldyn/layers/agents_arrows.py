@@ -22,8 +22,8 @@ MAX_ARROWS = 800
 USUAL = 3.0
 """Length of an arrow of a fast cell at first, in widths of a cell."""
 
-FAST = 90.0
-"""Percentile of the speeds that is such a cell's."""
+FAST = 99.0
+"""Percentile of the speeds that is such a cell's: of many cells few may be fast."""
 
 LONGEST = 12.0
 """Once a fast cell's arrow is as long, the scale and the key are made anew.

@@ -135,7 +135,9 @@ class EnvironmentView(QWidget):
 
     def _tell(self) -> None:
         opened, unit = self._stage.opened, self._stage.unit.strip()
-        in_unit = f", in {unit}" if unit else ", in units of their space"
+        on_tissue = opened is not None and opened.on_tissue
+        other = "in the unit of the coordinates" if on_tissue else "in units of their space"
+        in_unit = f", in {unit}" if unit else f", {other}"
         said = {
             SHIFT: f"Distance between B, perturbed, and A, left alone{in_unit}.",
             SPEED: "Speed in their own space, per second.",
