@@ -123,7 +123,8 @@ def rows_in(adata: AnnData, obs_names: Sequence[str]) -> NDArray[np.intp]:
             f"{len(obs_names):,} of the result",
             "write it on the data set that it was computed on",
         )
-    return at.astype(np.intp)
+    found: NDArray[np.intp] = at.astype(np.intp)
+    return found
 
 
 def spread_out(values: Any, rows: NDArray[np.intp], n_obs: int) -> NDArray[np.float32]:  # noqa: ANN401

@@ -116,7 +116,7 @@ def recover_stages_job(
     return StageRecovery(
         fitted, way.times, way.positions, _speeds(way), clock,
         dict(zip(places, pairs[0], strict=True)), dict(zip(places, pairs[1], strict=True)),
-        {k: both for k, *both in zip(places, *given, strict=True) if k in fitted.targets},
+        {k: (a, b) for k, a, b in zip(places, *given, strict=True) if k in fitted.targets},
         way.report,
         rested.report, tuple(notes),
     )  # fmt: skip

@@ -70,14 +70,14 @@ class StageRecovery:
     @property
     def n_pcells(self) -> int:
         """Number of pseudocells, p."""
-        return self.positions.shape[1]
+        return int(self.positions.shape[1])
 
     @property
     def biological(self) -> NDArray[np.float64]:
         """(T,) biological times of the frames; without a clock, in proportion to seconds."""
         if self.clock is None:
-            return self.times / self.times[-1]
-        return self.clock.at(self.times)
+            return np.asarray(self.times / self.times[-1], dtype=np.float64)
+        return np.asarray(self.clock.at(self.times), dtype=np.float64)
 
     def frames_at(self, biological: ArrayLike) -> NDArray[np.intp]:
         """Return the frames that are nearest to biological times.
