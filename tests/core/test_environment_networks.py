@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from celldyn.environment import attention
+from celldyn.environment.activation import PReLU
 from celldyn.environment.attention import Attention, attend, landmarks
 from celldyn.environment.config import PolicyConfig
 from celldyn.environment.networks import Pinning, Policy
@@ -192,3 +193,20 @@ def test_pinning_networks_keep_what_they_tell_as_scales_follow():
     net.follow(*moments(torch.cat([x, y], -1)))
     assert torch.allclose(net(x), before, atol=1e-4)
     assert net.output_scale.mean.abs().min() > 0.1
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 5, 4)])
+def test_prelu_is_pytorchs_with_its_gradients(shape):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
+    ours, theirs = PReLU(init=0.3).double(), nn.PReLU(init=0.3).double()
+    for net in (ours, theirs):
+        (net(x) * torch.arange(x.numel()).view(shape)).sum().backward()
+    assert torch.allclose(ours.weight.grad, theirs.weight.grad)
+    both = x.grad
+    x.grad = None
+    (2 * theirs(x) * torch.arange(x.numel()).view(shape)).sum().backward()
+    assert torch.allclose(both, x.grad)
+    assert torch.equal(ours(x), theirs(x))
+    with torch.no_grad():
+        assert torch.equal(ours(x), theirs(x))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from celldyn.environment.activation import PReLU
 from celldyn.environment.attention import Attention, landmarks
 from celldyn.environment.config import PolicyConfig
 from celldyn.environment.scaling import RunningScale, rescale_input, rescale_output
@@ -46,7 +47,7 @@ class Block(nn.Module):
         self.norm_self, self.norm_node, self.norm_after = (nn.LayerNorm(width) for _ in range(3))
         self.attention = Attention(width, heads)
         self.wide, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-        self.act = nn.PReLU(init=slope)
+        self.act = PReLU(init=slope)
 
     def forward(self, s: Tensor, o: Tensor, seen: Tensor | None, mask: Tensor | None) -> Tensor:
         """Return the embeddings of cells after it, (B, n, h)."""
@@ -92,7 +93,7 @@ class Policy(nn.Module):
         # Rows of both embeddings stand one after the other: the cell itself, then as a node.
         self.of_place = nn.Linear(2 * dim, 2 * width)
         self.of_features = nn.Linear(n_features, 2 * width)
-        self.self_act, self.node_act = nn.PReLU(init=slope), nn.PReLU(init=slope)
+        self.self_act, self.node_act = PReLU(init=slope), PReLU(init=slope)
         self.self_out, self.node_out = nn.Linear(width, width), nn.Linear(width, width)
         self.blocks = nn.ModuleList(
             Block(width, config.attention_heads, slope) for _ in range(config.attention_blocks)
@@ -102,8 +103,8 @@ class Policy(nn.Module):
             nn.Linear(width, 2 * width),
             nn.Linear(2 * width, n_actions),
         )
-        self.trunk_act, self.actor_act = nn.PReLU(init=slope), nn.PReLU(init=slope)
-        self.critic_act, self.critic = nn.PReLU(init=slope), nn.Linear(width, 1)
+        self.trunk_act, self.actor_act = PReLU(init=slope), PReLU(init=slope)
+        self.critic_act, self.critic = PReLU(init=slope), nn.Linear(width, 1)
         self.log_std = nn.Parameter(torch.tensor(math.log(config.initial_std)))
         beta = config.standardization_beta
         self.place_scale = RunningScale(beta, 2 * dim)
@@ -259,7 +260,7 @@ class Pinning(nn.Module):
         config = config or PolicyConfig()
         self.dim, self.n_features = dim, n_features
         self.first, self.last = nn.Linear(dim, 2 * dim), nn.Linear(2 * dim, n_features)
-        self.act = nn.PReLU(init=config.initial_slope)
+        self.act = PReLU(init=config.initial_slope)
         self.input_scale = RunningScale(config.standardization_beta, dim)
         self.output_scale = RunningScale(config.standardization_beta, n_features)
         for layer in (self.first, self.last):
