@@ -197,7 +197,9 @@ def test_two_learners_do_the_mathematics_of_two_threads(pair):
     ):
         held = its.state_dict()
         for name, value in mine.state_dict().items():
-            torch.testing.assert_close(value, held[name], rtol=1e-5, atol=1e-6)
+            # Sums in another order differ in their last bits; Adam makes steps of that where a
+            # gradient is next to nothing, of a thirtieth of a step's length at most.
+            torch.testing.assert_close(value, held[name], rtol=1e-5, atol=1e-5)
     assert fitted.timesteps == trainers[0].timesteps
     np.testing.assert_array_equal(
         fitted.resume["optimiser.first"], fitted.resume["rank.1.optimiser.first"]

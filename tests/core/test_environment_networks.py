@@ -101,7 +101,8 @@ def test_the_policy_is_what_the_equations_say():
     found = net(x, v, net.embed(m))
     assert torch.allclose(found[0], mean, atol=1e-5)
     assert torch.allclose(found[1], value, atol=1e-5)
-    assert torch.equal(net.mean_action(x[0], v[0], net.embed(m[0])), found[0][0].detach())
+    alone = net.mean_action(x[0], v[0], net.embed(m[0]))
+    assert torch.allclose(alone, found[0][0].detach(), atol=1e-6)
 
 
 def test_cells_have_no_order():
