@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celldyn.errors import FileFormatError
+from celldyn.errors import CelldynError, FileFormatError
 
 
 @contextmanager
@@ -92,3 +92,50 @@ def checksum(tensors: Mapping[str, NDArray[Any]], header: Mapping[str, Any]) -> 
         whole.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
         whole.update(array.tobytes())
     return whole.hexdigest()
+
+
+@contextmanager
+def unpacking(
+    tensors: Mapping[str, NDArray[Any]],
+    header: Mapping[str, Any],
+    file_format: str,
+    version: int,
+    *,
+    what: str,
+    kind: str,
+    remedy: str,
+) -> Iterator[None]:
+    """Check the header of a model, and say in a sentence whatever goes wrong within the block.
+
+    Parameters
+    ----------
+    tensors, header
+        What `load_tensors` read.
+    file_format, version
+        What the header has to name, and the latest version that is understood.
+    what, kind
+        What sentences call it: "the landscape", "a landscape".
+    remedy
+        What to give instead.
+
+    Raises
+    ------
+    FileFormatError
+        If it is something else, damaged, or written by a later version.
+    """
+    try:
+        if header["format"] != file_format:
+            raise ValueError(header["format"])
+        if int(header["version"]) > version:
+            raise FileFormatError(f"{what} was written by a later version", "install that version")
+        if header["checksum"] != checksum(tensors, header):
+            raise FileFormatError(
+                f"{what} is damaged: its values do not fit its checksum",
+                "take another copy of the file, or train again",
+            )
+        yield
+    except FileFormatError:
+        raise
+    except (CelldynError, KeyError, TypeError, ValueError, AttributeError, RuntimeError,
+            OverflowError, IndexError, RecursionError) as error:  # fmt: skip
+        raise FileFormatError(f"this is not {kind}, or it is damaged", remedy) from error

@@ -19,8 +19,8 @@ from celldyn.environment.config import EnvironmentConfig
 from celldyn.environment.fitted import FittedEnvironment
 from celldyn.environment.networks import Pinning, Policy
 from celldyn.environment.preprocessing import Preprocessing
-from celldyn.errors import CelldynError, FileFormatError
-from celldyn.persist import checksum, load_tensors, save_tensors
+from celldyn.errors import FileFormatError
+from celldyn.persist import checksum, load_tensors, save_tensors, unpacking
 
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]
 
@@ -79,27 +79,12 @@ def unpack(tensors: Tensors, header: Mapping[str, Any]) -> FittedEnvironment:
     FileFormatError
         If it is something else, damaged, or written by a later version.
     """
-    try:
-        if header["format"] != FORMAT:
-            raise ValueError(header["format"])
-        if int(header["version"]) > VERSION:
-            raise FileFormatError(
-                "the environment was written by a later version", "install that version"
-            )
-        if header["checksum"] != checksum(tensors, header):
-            raise FileFormatError(
-                "the environment is damaged: its values do not fit its checksum",
-                "take another copy of the file, or train again",
-            )
+    with unpacking(
+        tensors, header, FORMAT, VERSION, what="the environment",
+        kind="a virtual cell environment",
+        remedy="give a .safetensors file that celldyn environment train or save wrote",
+    ):  # fmt: skip
         return _restore(tensors, header)
-    except FileFormatError:
-        raise
-    except (CelldynError, KeyError, TypeError, ValueError, AttributeError, RuntimeError,
-            OverflowError, IndexError, RecursionError) as error:  # fmt: skip
-        raise FileFormatError(
-            "this is not a virtual cell environment, or it is damaged",
-            "give a .safetensors file that celldyn environment train or save wrote",
-        ) from error
 
 
 def _restore(tensors: Tensors, header: Mapping[str, Any]) -> FittedEnvironment:

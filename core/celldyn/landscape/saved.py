@@ -17,13 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from celldyn.errors import CelldynError, ConfigError, FileFormatError
+from celldyn.errors import ConfigError
 from celldyn.landscape.config import LSDConfig
 from celldyn.landscape.fitted import FittedLandscape
 from celldyn.landscape.graph import Csr
 from celldyn.landscape.networks import Networks
 from celldyn.landscape.walks import Walks
-from celldyn.persist import checksum, load_tensors, save_tensors
+from celldyn.persist import checksum, load_tensors, save_tensors, unpacking
 
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]
 
@@ -112,26 +112,11 @@ def unpack(tensors: Tensors, header: Mapping[str, Any]) -> SavedLandscape:
     FileFormatError
         If it is something else, damaged, or written by a later version.
     """
-    try:
-        if header["format"] != FORMAT:
-            raise ValueError(header["format"])
-        if int(header["version"]) > VERSION:
-            raise FileFormatError(
-                "the landscape was written by a later version", "install that version"
-            )
-        if header["checksum"] != checksum(tensors, header):
-            raise FileFormatError(
-                "the landscape is damaged: its values do not fit its checksum",
-                "take another copy of the file, or train again",
-            )
+    with unpacking(
+        tensors, header, FORMAT, VERSION, what="the landscape", kind="a landscape",
+        remedy="give what LSD.save wrote",
+    ):  # fmt: skip
         return _restore(tensors, header)
-    except FileFormatError:
-        raise
-    except (CelldynError, KeyError, TypeError, ValueError, AttributeError, RuntimeError,
-            OverflowError, IndexError, RecursionError) as error:  # fmt: skip
-        raise FileFormatError(
-            "this is not a landscape, or it is damaged", "give what LSD.save wrote"
-        ) from error
 
 
 def _restore(tensors: Tensors, header: Mapping[str, Any]) -> SavedLandscape:

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from celldyn.errors import CelldynError, ConfigError, FileFormatError
-from celldyn.persist import atomic_path, checksum, load_tensors, save_tensors
+from celldyn.errors import ConfigError
+from celldyn.persist import atomic_path, checksum, load_tensors, save_tensors, unpacking
 from celldyn.vae.config import ModelConfig, TrainConfig
 from celldyn.vae.fitted import FittedVAE
 from celldyn.vae.module import VAEModule
@@ -67,18 +67,10 @@ def unpack(tensors: Tensors, header: Mapping[str, Any]) -> FittedVAE:
     FileFormatError
         If it is something else, damaged, or written by a later version.
     """
-    try:
-        if header["format"] != FORMAT:
-            raise ValueError(header["format"])
-        if int(header["version"]) > VERSION:
-            raise FileFormatError(
-                "the model was written by a later version", "install that version"
-            )
-        if header["checksum"] != checksum(tensors, header):
-            raise FileFormatError(
-                "the model is damaged: its values do not fit its checksum",
-                "take another copy of the file, or train again",
-            )
+    with unpacking(
+        tensors, header, FORMAT, VERSION, what="the model", kind="a model of the VAE",
+        remedy="give what AmbientRegularizedSCVI.save or RegularizedMultimodalVI.save wrote",
+    ):  # fmt: skip
         setup = Setup.from_json(json.dumps(header["setup"]))
         module = _module(tensors, header, setup)
         return FittedVAE(
@@ -94,14 +86,6 @@ def unpack(tensors: Tensors, header: Mapping[str, Any]) -> FittedVAE:
             notes=tuple(map(str, header["notes"])),
             trainable=_rows(header["trainable"], module),
         )
-    except FileFormatError:
-        raise
-    except (CelldynError, KeyError, TypeError, ValueError, AttributeError, RuntimeError,
-            OverflowError, IndexError, RecursionError) as error:  # fmt: skip
-        raise FileFormatError(
-            "this is not a model of the VAE, or it is damaged",
-            "give what AmbientRegularizedSCVI.save or RegularizedMultimodalVI.save wrote",
-        ) from error
 
 
 def _module(tensors: Tensors, header: Mapping[str, Any], setup: Setup) -> VAEModule:
